@@ -1,0 +1,34 @@
+# Everything a fresh machine needs: Python 3.10 or later and make.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+
+.PHONY: demo test lint format clean
+
+demo: $(VENV)/.demo       ## train an LSTM on film reviews, print its accuracy, draw its curves
+	$(BIN)/python examples/imdb_lstm.py
+
+test: $(VENV)/.test       ## run the whole test suite
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.lint       ## check style and layout
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/.lint     ## rewrite the layout
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:                    ## remove what these commands made
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# One stamp per set of extras: installed again when the metadata change.
+$(VENV)/.demo: extras = [plot,datasets]
+$(VENV)/.test: extras = [test]
+$(VENV)/.lint: extras = [lint]
+$(VENV)/.%: setup.cfg pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.$(extras)'
+	touch $@

@@ -1,0 +1,31 @@
+"""What every test shares: the oracle's settings, and one profile for drawing cases."""
+
+import os
+
+# Keras reads these when it is first imported.
+os.environ["KERAS_BACKEND"] = "jax"
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["JAX_ENABLE_X64"] = "1"
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+import tinyrnn
+
+settings.register_profile(
+    "tinyrnn",
+    max_examples=20,
+    deadline=None,
+    derandomize=True,  # a red run must be the change's doing, not the dice's
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("tinyrnn")
+
+
+@pytest.fixture(autouse=True)
+def _fresh_state():
+    """Seeds, float type and layer names start over in every test."""
+    tinyrnn.set_floatx("float32")
+    tinyrnn.utils.set_random_seed(0)
+    yield
+    tinyrnn.set_floatx("float32")

@@ -1,0 +1,128 @@
+"""Names and configurations: the nearest known name, objects from strings, a config from a constructor."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+__all__ = ["Configurable", "lookup", "nearest", "serialize", "snake_case"]
+
+
+def snake_case(name: str) -> str:
+    """``"SimpleRNN" -> "simple_rnn"``, ``"MaxPooling1D" -> "max_pooling1d"``, as Keras names layers."""
+    name = re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", re.sub(r"\W+", "", name))
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return a hint for an error message: ``"; did you mean 'adam'?"``, or the list of what is known."""
+    known = sorted(set(known))
+    lower = {k.lower(): k for k in known}
+    close = difflib.get_close_matches(name.lower(), lower, n=1)
+    if close:
+        return f"; did you mean {lower[close[0]]!r}?"
+    return f"; known are {', '.join(known)}" if known else ""
+
+
+class Configurable:
+    """An object that can be written down: for every constructor parameter it has an attribute of that name.
+
+    Then its configuration need not be spelled a second time: `get_config` reads the attributes that the
+    constructor's signature names, `from_config` calls the constructor with them.
+    """
+
+    @classmethod
+    def _parameters(cls) -> dict[str, inspect.Parameter]:
+        """Return the constructor's parameters; what a ``**kwargs`` passes on is looked up in the bases."""
+        found: dict[str, inspect.Parameter] = {}
+        for base in cls.__mro__:
+            if "__init__" not in vars(base) or base is object:
+                continue
+            parameters = list(inspect.signature(vars(base)["__init__"]).parameters.values())[1:]
+            for p in parameters:
+                if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY):
+                    found.setdefault(p.name, p)
+            if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+                break
+        return found
+
+    def get_config(self) -> dict[str, Any]:
+        """Return what the constructor needs to make this object again, in plain Python values."""
+        return {name: serialize(getattr(self, name)) for name in self._parameters() if hasattr(self, name)}
+
+    def clone(self, **changes: Any) -> Any:
+        """Return a new object made with the same arguments, but for the `changes`; nothing is shared."""
+        arguments = {n: _clone(getattr(self, n)) for n in self._parameters() if hasattr(self, n)}
+        return type(self)(**(arguments | changes))
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Any:
+        """Make an object from what `get_config` returned."""
+        return cls(**config)
+
+
+def _clone(value: Any) -> Any:
+    if isinstance(value, Configurable):
+        return value.clone()
+    return type(value)(map(_clone, value)) if isinstance(value, list | tuple) else value
+
+
+def serialize(value: Any) -> Any:
+    """Return `value` as plain Python values: objects as ``{"class_name", "config"}``, functions by name."""
+    if isinstance(value, Configurable):
+        return {"class_name": type(value).__name__, "config": value.get_config()}
+    if isinstance(value, list | tuple):
+        return type(value)(serialize(v) for v in value)
+    if isinstance(value, Mapping):
+        return {k: serialize(v) for k, v in value.items()}
+    if inspect.isfunction(value) or hasattr(value, "__wrapped__"):
+        return value.__name__
+    return value
+
+
+def lookup(kind: str, identifier: Any, table: Mapping[str, Any]) -> Any:
+    """Resolve what a user may give for an initializer, a loss, an optimizer, ...
+
+    Parameters
+    ----------
+    kind : str
+        What is looked for, in the words of the error message (``"optimizer"``).
+    identifier : None, str, dict, class, instance or callable
+        None stays None; a name is looked up (a class found is called without arguments); a dictionary
+        ``{"class_name", "config"}`` is what `serialize` made; a class is called; the rest is returned.
+    table : mapping of str to class or function
+
+    Raises
+    ------
+    ValueError
+        For an unknown name, with the nearest known one.
+    TypeError
+        For something that is none of these.
+    """
+    if identifier is None:
+        return None
+    if isinstance(identifier, str):
+        return _make(_find(kind, identifier, table))
+    if isinstance(identifier, Mapping):
+        if "class_name" not in identifier:
+            raise ValueError(f"{kind}: expected a dictionary with 'class_name', found {sorted(identifier)}")
+        found = _find(kind, identifier["class_name"], table)
+        if inspect.isclass(found):
+            return found.from_config(dict(identifier.get("config") or {}))
+        return found
+    if callable(identifier) or isinstance(identifier, Configurable):
+        return _make(identifier)
+    raise TypeError(f"{kind}: expected a name, a dictionary, a class or an object, found {identifier!r}")
+
+
+def _find(kind: str, name: str, table: Mapping[str, Any]) -> Any:
+    if name not in table:
+        raise ValueError(f"unknown {kind} {name!r}{nearest(name, table)}")
+    return table[name]
+
+
+def _make(found: Callable) -> Any:
+    return found() if inspect.isclass(found) else found
