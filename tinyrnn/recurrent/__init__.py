@@ -1,0 +1,147 @@
+"""Recurrent networks: one interface for the ways to run a sequence, and the choice between them.
+
+Every kernel is a module with two functions::
+
+    forward (cell, xz, U, b_r, params, states0, mask, rec_mask, reverse) -> outputs, final states, residuals
+    backward(residuals, d_outputs, d_final) -> d_xz, dU, db_r, d_params, d_states0
+
+with B sequences of T steps and a cell of G gates:
+
+======== ======================= ===================================================================
+xz       (B, T, G * units)       ``x W + b``: what the input gives the gates; one product for all steps
+U        (units, G * units)      the recurrent kernel
+b_r      (G * units,) or None    the recurrent bias
+params   list of (units,)        per-unit parameters
+states0  list of (B, units)      initial states
+mask     bool (B, T) or None     True = use; a masked step keeps the states
+rec_mask (G, B, units) or None   recurrent dropout: factors of the state in each gate's product
+reverse  bool                    from the last step to the first; outputs stay in order of time
+outputs  (B, T, units)           the first state after every step
+======== ======================= ===================================================================
+
+except `unrolled`, which is a graph of tensors and needs no `backward`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from tinyrnn import ops
+from tinyrnn.autograd import Tensor, grad, is_recording, primitive
+from tinyrnn.naming import nearest
+from tinyrnn.recurrent import array, unrolled
+from tinyrnn.recurrent.cells import Cell
+from tinyrnn.recurrent.trace import TraceError
+
+__all__ = ["KERNELS", "Cell", "Choice", "choose", "run"]
+
+KERNELS = {"unrolled": unrolled, "array": array}
+
+
+class Choice(NamedTuple):
+    """Which kernel runs a cell, and why."""
+
+    kernel: str
+    reason: str
+
+
+def choose(cell: Cell, kernel: str = "auto") -> Choice:
+    """Choose the kernel that runs `cell`.
+
+    Parameters
+    ----------
+    cell : Cell
+    kernel : {"auto", "unrolled", "array"}
+        ``"auto"`` takes the fastest that can; the choice says why.
+
+    Raises
+    ------
+    ValueError
+        For an unknown kernel.
+    TraceError
+        If the kernel asked for cannot run this cell.
+    """
+    if kernel == "unrolled":
+        return Choice(kernel, "asked for")
+    if kernel not in ("auto", *KERNELS):
+        raise ValueError(f"unknown kernel {kernel!r}{nearest(kernel, ('auto', *KERNELS))}")
+    try:
+        array.compiled(cell)
+    except TraceError as error:
+        if kernel != "auto":
+            raise TraceError(f"kernel={kernel!r} cannot run a {type(cell).__name__}: {error}") from error
+        return Choice("unrolled", f"no kernel can be derived from {type(cell).__name__}: {error}")
+    return Choice("array", "asked for" if kernel == "array" else "the fastest for elementwise cells")
+
+
+def run(
+    cell: Cell,
+    xz: Any,
+    U: Any,
+    b_r: Any,
+    params: Sequence,
+    states0: Sequence,
+    mask: Any = None,
+    rec_mask: Any = None,
+    reverse: bool = False,
+    kernel: str = "array",
+) -> tuple[Tensor, list[Tensor]]:
+    """Run a sequence with tensors: the table above gives the shapes.
+
+    Returns
+    -------
+    outputs : Tensor (B, T, units)
+        In order of time.
+    states : list of Tensor (B, units)
+        After the last step processed.
+    """
+    if kernel == "unrolled":
+        return unrolled.run(cell, xz, U, b_r, params, states0, mask, rec_mask, reverse)
+    biases = [] if b_r is None else [b_r]
+    inputs = [xz, U, *biases, *params, *states0]
+    keep = is_recording() and any(isinstance(x, Tensor) and x.requires_grad for x in inputs)
+    outputs, *states = _fused(
+        *inputs, cell=cell, mask=mask, rec_mask=rec_mask, reverse=reverse, kernel=KERNELS[kernel], keep=keep
+    )
+    return outputs, states
+
+
+def _unpack(cell: Cell, inputs: Sequence) -> tuple:
+    """Return xz, U, b_r, params and states0 of the flat list of inputs."""
+    xz, U, *rest = inputs
+    b_r = rest.pop(0) if len(rest) > len(cell.params) + len(cell.states) else None
+    return xz, U, b_r, rest[: len(cell.params)], rest[len(cell.params) :]
+
+
+@primitive(residuals=True)
+def _fused(*inputs, cell, mask, rec_mask, reverse, kernel, keep):
+    """Run a whole sequence as one operation: outputs and final states."""
+    arguments = (*_unpack(cell, inputs), mask, rec_mask, reverse)
+    outputs, states, residuals = kernel.forward(cell, *arguments, keep=keep)
+    return (outputs, *states), residuals
+
+
+@_fused.gradients
+def _fused_gradients(g, inputs, residuals, needs, cell, mask, rec_mask, reverse, kernel):
+    if any(isinstance(d, Tensor) for d in g):
+        return _differentiable_gradients(g, inputs, needs, cell, mask, rec_mask, reverse)
+    d_xz, d_U, d_b, d_params, d_states = kernel.backward(residuals, g[0], g[1:])
+    biases = [d_b] if len(inputs) > 2 + len(cell.params) + len(cell.states) else []
+    return [d_xz, d_U, *biases, *d_params, *d_states]
+
+
+def _differentiable_gradients(g, inputs, needs, cell, mask, rec_mask, reverse):
+    """Return gradients that can be differentiated again: run the definition and go back through that.
+
+    The definition is run on copies of the inputs, so that one input that was computed from another
+    does not count twice. It is seeded with the gradients themselves: differentiating
+    ``sum(outputs * g)`` instead would give a wrong second order.
+    """
+    pairs = zip(inputs, needs, strict=True)
+    copies = [ops.broadcast_to(x, shape=x.shape) if need else x for x, need in pairs]
+    outputs, states = unrolled.run(cell, *_unpack(cell, copies), mask, rec_mask, reverse)
+    used = [(y, d) for y, d in zip([outputs, *states], g, strict=True) if d is not None]
+    wanted = [c for c, need in zip(copies, needs, strict=True) if need]
+    found = iter(grad([y for y, _ in used], wanted, [d for _, d in used], create_graph=True))
+    return [next(found) if need else None for need in needs]

@@ -1,0 +1,216 @@
+"""From a cell's text to formulas: of its step, and of the step's derivative.
+
+`step` is run once on symbols instead of numbers. What comes out are expressions; the package's own
+reverse mode, run on these, gives the expressions of backpropagation through time. There is no second
+differentiator.
+
+What the way back needs from the way forward is chosen so that it computes no transcendental function
+again: outputs of functions are saved, plain arithmetic on saved values, states and parameters is
+repeated, and what depends on a bare pre-activation is saved itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+from tinyrnn.autograd import Primitive, Symbolic, Tensor, grad
+from tinyrnn.recurrent.cells import Cell
+
+__all__ = ["Expr", "Stage", "Trace", "TraceError", "names", "trace"]
+
+_COMPARISONS = {"greater", "greater_equal", "less", "less_equal"}
+ARITHMETIC = {"add", "subtract", "multiply", "divide", "negative", "square", "power"} | _COMPARISONS
+FUNCTIONS = {"exp", "expm1", "log", "log1p", "sqrt", "abs", "sign", "sin", "cos", "erf"} | {
+    "tanh", "sigmoid", "relu", "softplus", "maximum", "minimum", "where", "clip",
+}  # fmt: skip
+
+
+class TraceError(TypeError):
+    """A cell's step is not elementwise arithmetic, so no kernel can be derived from it."""
+
+
+class Expr(Symbolic):
+    """A formula for one number: a symbol, or an operation on others.
+
+    Equal formulas are one object (within one trace), so shared work is found by identity.
+    """
+
+    __slots__ = ("args", "op", "static", "table")
+
+    def __init__(self, op: str, args: tuple, static: tuple, table: dict):
+        self.op = op
+        self.args = args
+        self.static = static
+        self.table = table
+
+    @property
+    def is_symbol(self) -> bool:
+        """Whether this is a name, not an operation."""
+        return self.op == "symbol"
+
+    def apply(self, op: Primitive, inputs: tuple, static: dict) -> Any:
+        """Return the formula ``op(*inputs)``."""
+        if op.name not in ARITHMETIC | FUNCTIONS:
+            raise TraceError(f"ops.{op.name} is not an elementwise operation")
+        simpler = _simplify(op.name, inputs)
+        if simpler is not None:
+            return simpler
+        return _intern(self.table, op.name, inputs, tuple(sorted(static.items())))
+
+    def __bool__(self) -> bool:
+        raise TraceError("a branch on a value; use ops.where")
+
+    def __float__(self) -> float:
+        raise TraceError("a conversion of a value to a number")
+
+    def __repr__(self) -> str:
+        return self.args[0] if self.is_symbol else f"{self.op}{self.args}"
+
+
+def _intern(table: dict, op: str, args: tuple, static: tuple = ()) -> Expr:
+    key = (op, tuple(id(a) if isinstance(a, Expr) else a for a in args), static)
+    if key not in table:
+        table[key] = Expr(op, args, static, table)
+    return table[key]
+
+
+def _simplify(op: str, args: tuple) -> Any:
+    """Drop the ones and zeros that differentiation leaves behind; None where nothing can be dropped."""
+    if op == "multiply":
+        for number, other in (args, args[::-1]):
+            if _is(number, 1.0):
+                return other
+            if _is(number, 0.0):
+                return 0.0
+    elif op == "add":
+        for number, other in (args, args[::-1]):
+            if _is(number, 0.0):
+                return other
+    return None
+
+
+def _is(x: Any, number: float) -> bool:
+    return isinstance(x, int | float) and x == number
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The formulas of one function of a cell, `step` or `late_input`.
+
+    Attributes
+    ----------
+    outputs : tuple of Expr
+        What it computes, in the symbols ``x_ r_ s_ p_`` + name.
+    saved : tuple of Expr
+        What the way back needs beside states and parameters.
+    gradients : dict of str to Expr
+        By the name of the symbol that the gradient belongs to, in terms of `saved`, of ``s_`` and ``p_``
+        symbols, and of ``d_0``, ``d_1``, ..., the gradients of `outputs`. Zeros are absent.
+    """
+
+    outputs: tuple
+    saved: tuple
+    gradients: dict
+
+
+@dataclass(frozen=True)
+class Trace:
+    """The formulas of a cell: those of its step, and of its late input if it has one."""
+
+    step: Stage
+    late: Stage | None
+
+
+def names(prefix: str, of: Iterable[str]) -> list[str]:
+    """Return the symbols for gates, states or parameters."""
+    return [f"{prefix}_{name}" for name in of]
+
+
+def trace(cell: Cell) -> Trace:
+    """Return the formulas of `cell`.
+
+    Raises
+    ------
+    TraceError
+        If a function of the cell is more than elementwise arithmetic; says which operation was met.
+    """
+    step = _trace_function(cell, cell.step, cell.gates, len(cell.states))
+    early = tuple(g for g in cell.gates if g not in cell.late_gates)
+    late = _trace_function(cell, cell.late_input, early, 1) if cell.late_gates else None
+    return Trace(step, late)
+
+
+def _trace_function(cell: Cell, function: Any, gates: Sequence[str], n_outputs: int) -> Stage:
+    table: dict = {}
+
+    def namespace(prefix, of):
+        return SimpleNamespace(
+            **{n: Tensor(_intern(table, "symbol", (f"{prefix}_{n}",)), requires_grad=True) for n in of}
+        )
+
+    x, r = namespace("x", gates), namespace("r", gates)
+    s, p = namespace("s", cell.states), namespace("p", cell.params)
+    inputs = [t for space in (x, r, s, p) for t in vars(space).values()]
+    outputs = function(x, r, s, p)
+    outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+    if len(outputs) != n_outputs:
+        raise ValueError(
+            f"{type(cell).__name__}.{function.__name__}: expected {n_outputs} results, found {len(outputs)}"
+        )
+    seeds = [Tensor(_intern(table, "symbol", (f"d_{i}",))) for i in range(n_outputs)]
+    found = grad(outputs, inputs, seeds)
+    gradients = {repr(t.data): g.data for t, g in zip(inputs, found, strict=True) if isinstance(g.data, Expr)}
+    return Stage(tuple(t.data for t in outputs), tuple(_saved(gradients.values())), gradients)
+
+
+# --- what to save -----------------------------------------------------------------------------------------
+
+
+def visit(roots: Iterable[Any], stop: Iterable[Expr] = ()) -> Iterator[Expr]:
+    """Yield every formula below `roots`, arguments first, each once; not below those in `stop`."""
+    seen: set[int] = set()
+    leaves = {id(e) for e in stop}
+    stack = [(root, False) for root in reversed(list(roots))]
+    while stack:
+        expr, ready = stack.pop()
+        if not isinstance(expr, Expr) or (id(expr) in seen):
+            continue
+        if ready or expr.is_symbol or id(expr) in leaves:
+            seen.add(id(expr))
+            yield expr
+        else:
+            stack.append((expr, True))
+            stack.extend((a, False) for a in reversed(expr.args))
+
+
+def _saved(gradients: Iterable[Expr]) -> list[Expr]:
+    """Return the formulas of the way forward that the way back should find saved."""
+    order = list(visit(gradients))
+    incoming: set[int] = set()  # depends on a gradient: belongs to the way back
+    bare: set[int] = set()  # depends on a pre-activation by arithmetic alone: cannot be repeated
+    for e in order:
+        if e.is_symbol:
+            if e.args[0].startswith("d_"):
+                incoming.add(id(e))
+            elif e.args[0].startswith(("x_", "r_")):
+                bare.add(id(e))
+        elif any(id(a) in incoming for a in e.args):
+            incoming.add(id(e))
+        elif e.op in ARITHMETIC and any(id(a) in bare for a in e.args):
+            bare.add(id(e))
+    saved: dict[int, Expr] = {}
+    pending = [e for e in order if id(e) not in incoming and _used_by_way_back(e, order, incoming)]
+    while pending:
+        e = pending.pop()
+        if id(e) in bare or e.op in FUNCTIONS:
+            saved[id(e)] = e
+        elif not e.is_symbol:
+            pending.extend(a for a in e.args if isinstance(a, Expr))
+    return [e for e in order if id(e) in saved]
+
+
+def _used_by_way_back(e: Expr, order: list[Expr], incoming: set[int]) -> bool:
+    return any(id(user) in incoming and any(a is e for a in user.args) for user in order)

@@ -1,0 +1,109 @@
+"""Run a sequence as a graph of tensors, one time step after the other: the definition.
+
+Slow and plain. Every other kernel is tested against it; any cell runs here, and gradients of any order
+come from the graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+from tinyrnn import ops
+from tinyrnn.recurrent.cells import Cell
+
+__all__ = ["run", "step_cell", "unroll"]
+
+
+def unroll(
+    step: Callable, steps: Sequence, states: Sequence, mask: Any = None, reverse: bool = False
+) -> Iterator[tuple[int, Any, list]]:
+    """Call ``step(x_t, states) -> (output, states)`` for every time step.
+
+    A masked step keeps the states and repeats the output before it, zeros if there was none.
+
+    Parameters
+    ----------
+    step : callable
+    steps : sequence of length T
+        What `step` gets of each time step.
+    states : sequence of (B, ...) tensors
+    mask : bool array (B, T), optional
+    reverse : bool
+        Go from the last step to the first.
+
+    Yields
+    ------
+    tuple
+        The time ``t``, the output and the states after it.
+    """
+    times = range(len(steps))
+    output = None
+    for t in reversed(times) if reverse else times:
+        new_output, new_states = step(steps[t], states)
+        if mask is not None:
+            before = 0.0 * new_output if output is None else output
+            new_output = _choose(mask[:, t], new_output, before)
+            new_states = [_choose(mask[:, t], a, b) for a, b in zip(new_states, states, strict=True)]
+        output, states = new_output, list(new_states)
+        yield t, output, states
+
+
+def _choose(valid: Any, new: Any, old: Any) -> Any:
+    return ops.where(valid.reshape((-1,) + (1,) * (len(new.shape) - 1)), new, old)
+
+
+def step_cell(
+    cell: Cell, xz: Any, U: Any, b_r: Any, params: Sequence, states: Sequence, rec_mask: Any = None
+) -> list:
+    """One time step of `cell`: the recurrent products and the cell's equations.
+
+    Parameters
+    ----------
+    xz : (B, G * units)
+        Pre-activations of the gates from the input.
+    U : (units, G * units)
+    b_r : (G * units,) or None
+    params : sequence of (units,)
+    states : sequence of (B, units)
+    rec_mask : (G, B, units), optional
+        Factors of the recurrent state, per gate.
+
+    Returns
+    -------
+    list of (B, units)
+        The new states.
+    """
+    units = U.shape[0]
+    index = {gate: slice(k * units, (k + 1) * units) for k, gate in enumerate(cell.gates)}
+
+    def product(h, gate):
+        if rec_mask is not None:
+            h = h * rec_mask[cell.gates.index(gate)]
+        r = h @ U[:, index[gate]]
+        return r if b_r is None else r + b_r[index[gate]]
+
+    x = SimpleNamespace(**{gate: xz[:, index[gate]] for gate in cell.gates})
+    s = SimpleNamespace(**dict(zip(cell.states, states, strict=True)))
+    p = SimpleNamespace(**dict(zip(cell.params, params, strict=True)))
+    early = [gate for gate in cell.gates if gate not in cell.late_gates]
+    r = SimpleNamespace(**{gate: product(states[0], gate) for gate in early})
+    if cell.late_gates:
+        late = cell.late_input(x, r, s, p)
+        vars(r).update({gate: product(late, gate) for gate in cell.late_gates})
+    new = cell.step(x, r, s, p)
+    return list(new) if isinstance(new, tuple) else [new]
+
+
+def run(cell, xz, U, b_r, params, states0, mask=None, rec_mask=None, reverse=False) -> tuple:
+    """Run a sequence; the interface of all kernels, see `tinyrnn.recurrent`."""
+
+    def step(x_t, states):
+        new = step_cell(cell, x_t, U, b_r, params, states, rec_mask)
+        return new[0], new
+
+    outputs, final = [None] * xz.shape[1], None
+    for t, _, final in unroll(step, ops.unstack(xz, axis=1), list(states0), mask, reverse):
+        outputs[t] = final[0]  # where a step is masked: the state it keeps
+    return ops.stack(outputs, axis=1), final
