@@ -1,0 +1,8 @@
+"""Real data, fetched when it is first asked for, checked and kept in a folder of the user's.
+
+The folder is the user's cache folder for tinyrnn, or what the environment variable ``TINYRNN_DATA`` names.
+"""
+
+from tinyrnn.datasets import imdb
+
+__all__ = ["imdb"]
