@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinyrnn import activations, ops, recurrent
-from tinyrnn.autograd import Tensor, grad
+from tinyrnn.autograd import Tensor, grad, no_grad
 from tinyrnn.gradcheck import gradcheck
 from tinyrnn.recurrent import array, cells, unrolled
 from tinyrnn.recurrent.emit import emit_python, load
@@ -259,6 +259,14 @@ def test_every_elementwise_activation_can_be_derived(activation):
     for found, expected in zip(results("array", *arguments), results("unrolled", *arguments), strict=True):
         for a, b in zip(found, expected, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
+
+
+def test_a_cell_first_run_without_gradients_has_them_later():
+    cell = cells.LSTM()
+    with no_grad():
+        array.compiled(cell)
+    _, gradients = results("array", cell, draw_inputs(cell, 2, 3, 2, 0, "float64"), None, None, False, "all")
+    assert all(np.abs(g).max() > 1e-6 for g in gradients)
 
 
 # --- the choice -------------------------------------------------------------------------------------------

@@ -1,1 +1,55 @@
-"""tinyrnn."""
+"""tinyrnn: recurrent networks from scratch in NumPy, with Keras's API and Keras's numbers."""
+
+from tinyrnn import (
+    activations,
+    callbacks,
+    constraints,
+    datasets,
+    initializers,
+    layers,
+    losses,
+    metrics,
+    models,
+    ops,
+    optimizers,
+    preprocessing,
+    recurrent,
+    regularizers,
+    utils,
+)
+from tinyrnn.autograd import Tensor, grad, no_grad
+from tinyrnn.backend import floatx, set_floatx
+from tinyrnn.gradcheck import gradcheck
+from tinyrnn.layers import Input
+from tinyrnn.models import Model, Sequential
+from tinyrnn.utils import set_random_seed
+from tinyrnn.version import __version__
+
+__all__ = [
+    "Input",
+    "Model",
+    "Sequential",
+    "Tensor",
+    "__version__",
+    "activations",
+    "callbacks",
+    "constraints",
+    "datasets",
+    "floatx",
+    "grad",
+    "gradcheck",
+    "initializers",
+    "layers",
+    "losses",
+    "metrics",
+    "models",
+    "no_grad",
+    "ops",
+    "optimizers",
+    "preprocessing",
+    "recurrent",
+    "regularizers",
+    "set_floatx",
+    "set_random_seed",
+    "utils",
+]

@@ -23,7 +23,17 @@ import numpy as np
 
 from tinyrnn.backend import array_module, floatx, is_float, to_host
 
-__all__ = ["Primitive", "Symbolic", "Tensor", "broadcast_to", "grad", "is_recording", "no_grad", "primitive"]
+__all__ = [
+    "Primitive",
+    "Symbolic",
+    "Tensor",
+    "broadcast_to",
+    "enable_grad",
+    "grad",
+    "is_recording",
+    "no_grad",
+    "primitive",
+]
 
 _mode = threading.local()
 
@@ -46,6 +56,11 @@ def _recording(flag: bool) -> Iterator[None]:
 def no_grad():
     """Context in which nothing is recorded, in this thread: ``with no_grad(): ...``."""
     return _recording(False)
+
+
+def enable_grad():
+    """Context in which operations are recorded again, inside `no_grad`."""
+    return _recording(True)
 
 
 class Symbolic:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
-from tinyrnn.autograd import Primitive, Symbolic, Tensor, grad
+from tinyrnn.autograd import Primitive, Symbolic, Tensor, enable_grad, grad
 from tinyrnn.recurrent.cells import Cell
 
 __all__ = ["Expr", "Stage", "Trace", "TraceError", "names", "trace"]
@@ -137,9 +137,10 @@ def trace(cell: Cell) -> Trace:
     TraceError
         If a function of the cell is more than elementwise arithmetic; says which operation was met.
     """
-    step = _trace_function(cell, cell.step, cell.gates, len(cell.states))
     early = tuple(g for g in cell.gates if g not in cell.late_gates)
-    late = _trace_function(cell, cell.late_input, early, 1) if cell.late_gates else None
+    with enable_grad():  # a cell may run for the first time in a prediction
+        step = _trace_function(cell, cell.step, cell.gates, len(cell.states))
+        late = _trace_function(cell, cell.late_input, early, 1) if cell.late_gates else None
     return Trace(step, late)
 
 

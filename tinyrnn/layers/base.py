@@ -1,0 +1,651 @@
+"""What every layer has: a name, weights, masks, a first call that builds it."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import threading
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from tinyrnn import initializers, regularizers
+from tinyrnn.autograd import Leaf, Tensor, no_grad
+from tinyrnn.backend import array_module, floatx
+from tinyrnn.layers.graph import Call, SymbolicTensor, is_symbolic, shapes_of
+from tinyrnn.naming import Configurable, lookup, nearest, snake_case
+from tinyrnn.nest import leaves, map_leaves
+
+__all__ = ["Layer", "Variable", "clear_session", "get_layer", "warn_old_spelling"]
+
+# --- names ------------------------------------------------------------------------------------------------
+
+_name_counts: Counter[str] = Counter()
+
+
+def auto_name(kind: str) -> str:
+    """Return ``kind``, ``kind_1``, ``kind_2``, ...: each once in this process, as Keras counts."""
+    n = _name_counts[kind]
+    _name_counts[kind] += 1
+    return f"{kind}_{n}" if n else kind
+
+
+def clear_session() -> None:
+    """Start the automatic names over: the next LSTM is called ``lstm`` again."""
+    _name_counts.clear()
+
+
+def warn_old_spelling(old: str, new: str) -> None:
+    """Warn that an argument of an older Keras was accepted, and how it is spelled today."""
+    warnings.warn(f"{old} is an old spelling, accepted here; write {new}", FutureWarning, stacklevel=4)
+
+
+# --- weights ----------------------------------------------------------------------------------------------
+
+
+class Variable(Tensor):
+    """A weight: a leaf of the graph with a name, changed in place by optimizers.
+
+    Parameters
+    ----------
+    data : array
+        Copied; its type is the weight's.
+    name : str
+        Within its layer (``"kernel"``).
+    trainable : bool
+        Whether gradients are computed for it.
+    regularizer, constraint : callable, optional
+        See `tinyrnn.regularizers` and `tinyrnn.constraints`.
+
+    Attributes
+    ----------
+    path : str
+        ``layer/name``, unique in a model.
+    """
+
+    def __init__(self, data, name="variable", trainable=True, regularizer=None, constraint=None):
+        super().__init__(array_module(data).array(data))
+        self.name = name
+        self.path = name
+        self.regularizer = regularizer
+        self.constraint = constraint
+        self.trainable = trainable
+
+    @property
+    def trainable(self) -> bool:
+        """Whether gradients are computed for this weight."""
+        return self.node is not None
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        if value != self.trainable:
+            self.node = Leaf() if value else None
+
+    def assign(self, value: Any) -> None:
+        """Overwrite the values, in place.
+
+        Raises
+        ------
+        ValueError
+            If `value` has another shape.
+        """
+        value = value.data if isinstance(value, Tensor) else value
+        if np.shape(value) != self.shape:
+            raise ValueError(f"{self.path}: expected values of shape {self.shape}, found {np.shape(value)}")
+        self.data[...] = array_module(self.data).asarray(value, dtype=self.dtype)
+
+    def __repr__(self) -> str:
+        return f"<Variable {self.path} shape={self.shape} dtype={self.dtype}>"
+
+
+# --- what holds during a call -----------------------------------------------------------------------------
+
+
+class _CallState(threading.local):
+    """What the layers inside one another share while the outermost is being called."""
+
+    depth = 0
+    training = False
+    losses: list = []
+
+
+_state = _CallState()
+
+
+@contextmanager
+def _calling(training: bool | None) -> Iterator[bool]:
+    """Enter a layer. Yields whether it is the outermost; its `training` holds for those inside."""
+    before = _state.depth, _state.training, _state.losses
+    outermost = _state.depth == 0
+    if outermost:
+        _state.losses = []
+        _state.training = False
+    _state.depth += 1
+    if training is not None:
+        _state.training = bool(training)
+    try:
+        yield outermost
+    finally:
+        _state.depth, _state.training, _state.losses = before
+
+
+def _once(build: Any) -> Any:
+    """Let `build` do nothing for a layer that is built, and note that it is."""
+
+    @functools.wraps(build)
+    def build_once(self, input_shape):
+        if not self.built:
+            build(self, input_shape)
+            self.built = True
+            self.build_shape = input_shape
+
+    return build_once
+
+
+class Layer(Configurable):
+    """Base of all layers, and of a user's own.
+
+    A subclass defines ``build(input_shape)``, which makes its weights with `add_weight`, and
+    ``call(inputs)``, which computes. `call` may also take ``training`` and ``mask``; they are handed in.
+    For every parameter of its constructor a layer has an attribute of that name (see `Configurable`).
+
+    Parameters
+    ----------
+    name : str, optional
+        Class name in snake case and a number, by default.
+    trainable : bool
+        Whether its weights are changed by training.
+    dtype : str, optional
+        Of its weights, and of the float inputs it computes with; `floatx()` by default.
+    activity_regularizer : optional
+        Adds to the loss a function of the output, divided by the batch size.
+    """
+
+    supports_masking = False
+    input_ndim: int | None = None  # number of axes an input must have
+    min_ndim: int | None = None  # or must at least have
+    needs_floats = False  # whether integers among the inputs are made floats
+    input_layout = ""  # what the axes are, for the message
+
+    def __init__(
+        self,
+        *,
+        name: str | None = None,
+        trainable: bool = True,
+        dtype: str | None = None,
+        activity_regularizer: Any = None,
+        **old: Any,
+    ):
+        self.batch_input_shape = self._take_old_shapes(old)
+        if old:
+            unknown = next(iter(old))
+            known = [p for p in self._parameters() if p != "self"]
+            raise TypeError(f"{type(self).__name__}: unknown argument {unknown!r}{nearest(unknown, known)}")
+        self.name = name or auto_name(snake_case(type(self).__name__))
+        self.dtype = np.dtype(dtype).name if dtype else floatx()
+        self.activity_regularizer = regularizers.get(activity_regularizer)
+        self.built = False
+        self.calls: list[Call] = []
+        self.build_shape: Any = None  # the shape of the input it was built for
+        self.input_size: int | None = None  # the length of the last axis it was built for
+        self._trainable = bool(trainable)
+        self._own_weights: list[tuple[Variable, bool]] = []
+        self._call_losses: list[Tensor] = []
+        self._warned_mask = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "build" in vars(cls):
+            cls.build = _once(cls.build)
+        known = _classes.get(cls.__name__)
+        if known is None or not known.__module__.startswith("tinyrnn."):  # ours cannot be replaced by name
+            _classes[cls.__name__] = cls
+
+    def _take_old_shapes(self, old: dict) -> tuple | None:
+        """Take the shape that an older Keras let a first layer state; a Sequential makes an Input of it."""
+        if "batch_input_shape" in old:
+            warn_old_spelling("batch_input_shape=", "an Input(batch_shape=...) before the layer")
+            return tuple(old.pop("batch_input_shape"))
+        if "input_shape" in old or "input_dim" in old:
+            given = "input_shape" if "input_shape" in old else "input_dim"
+            warn_old_spelling(f"{given}=", "an Input(shape=...) before the layer")
+            shape = old.pop(given)
+            return (old.pop("batch_size", None), *((shape,) if isinstance(shape, int) else shape))
+        return None
+
+    @classmethod
+    def _parameters(cls) -> dict[str, inspect.Parameter]:
+        """Return the constructor's settings: the ``weights=`` that some layers take are values."""
+        return {name: p for name, p in super()._parameters().items() if name != "weights"}
+
+    def get_config(self) -> dict[str, Any]:
+        """Return what the constructor needs to make this layer again (without its weights)."""
+        config = super().get_config()
+        return {key: config.pop(key) for key in ("name", "trainable", "dtype") if key in config} | config
+
+    # --- weights ---
+
+    def add_weight(
+        self,
+        shape: tuple[int, ...] = (),
+        initializer: Any = "glorot_uniform",
+        name: str = "variable",
+        trainable: bool = True,
+        regularizer: Any = None,
+        constraint: Any = None,
+        dtype: str | None = None,
+    ) -> Variable:
+        """Make a weight of this layer and return it.
+
+        Parameters
+        ----------
+        shape : tuple of int
+        initializer : str, Initializer or callable ``(shape, dtype) -> array``
+        name : str
+        trainable : bool
+        regularizer, constraint : optional
+        dtype : str, optional
+            The layer's by default.
+        """
+        values = initializers.get(initializer)(tuple(shape), dtype or self.dtype)
+        variable = Variable(values, name, trainable and self._trainable, regularizer, constraint)
+        variable.path = f"{self.name}/{name}"
+        self._own_weights.append((variable, trainable))
+        return variable
+
+    @property
+    def sublayers(self) -> list[Layer]:
+        """The layers among this layer's attributes, in lists, tuples and dictionaries too, each once."""
+        found = {}
+        for key, value in vars(self).items():
+            holds_layers = isinstance(value, Layer | list | tuple | dict)  # quick: this runs in every step
+            if holds_layers and key not in ("calls", "_call_losses", "_own_weights"):
+                found.update({id(x): x for x in leaves(value) if isinstance(x, Layer) and x is not self})
+        return list(found.values())
+
+    @property
+    def weights(self) -> list[Variable]:
+        """Its own weights, trainable ones first, then those of the layers inside; each once."""
+        own = sorted(self._own_weights, key=lambda pair: not pair[1])
+        found = {id(w): w for w, _ in own}
+        for layer in self.sublayers:
+            found.update({id(w): w for w in layer.weights})
+        return list(found.values())
+
+    @property
+    def trainable_weights(self) -> list[Variable]:
+        """The weights that training changes."""
+        return [w for w in self.weights if w.trainable]
+
+    @property
+    def non_trainable_weights(self) -> list[Variable]:
+        """The weights that training leaves alone."""
+        return [w for w in self.weights if not w.trainable]
+
+    variables = weights
+    trainable_variables = trainable_weights
+    non_trainable_variables = non_trainable_weights
+
+    @property
+    def trainable(self) -> bool:
+        """Whether training changes the weights of this layer and of those inside."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self._trainable = bool(value)
+        for variable, trainable in self._own_weights:
+            variable.trainable = trainable and self._trainable
+        for layer in self.sublayers:
+            layer.trainable = value
+
+    def get_weights(self) -> list[np.ndarray]:
+        """Return copies of the weights' values, in the order of `weights`."""
+        return [w.numpy().copy() for w in self.weights]
+
+    def set_weights(self, weights: list) -> None:
+        """Overwrite the weights with arrays in the order of `weights`; all or none.
+
+        Raises
+        ------
+        ValueError
+            If their number or a shape differs.
+        """
+        variables, weights = self.weights, list(weights)
+        found = [np.shape(w) for w in weights]
+        if [v.shape for v in variables] != found:
+            expected = ", ".join(f"{v.path} {v.shape}" for v in variables) or "none (is it built?)"
+            raise ValueError(
+                f"{self.name}.set_weights: expected {len(variables)} arrays: {expected}; "
+                f"found {len(weights)}: {', '.join(map(str, found))}"
+            )
+        for variable, value in zip(variables, weights, strict=True):
+            variable.assign(value)
+
+    def count_params(self) -> int:
+        """Return the number of values in all weights.
+
+        Raises
+        ------
+        ValueError
+            If the layer is not built.
+        """
+        if not self.built:
+            raise ValueError(
+                f"{self.name}.count_params: not built yet; call it on data, or build(input_shape)"
+            )
+        return sum(w.size for w in self.weights)
+
+    # --- losses ---
+
+    def add_loss(self, loss: Any) -> None:
+        """Add a scalar tensor to the loss of the model, for this call (use inside `call`)."""
+        _state.losses.append(loss)
+
+    @property
+    def losses(self) -> list[Tensor]:
+        """The regularisation of the weights now, and what the last call added."""
+        regularized = (w for w in self.trainable_weights if w.regularizer is not None)
+        return [w.regularizer(w) for w in regularized] + self._call_losses
+
+    def _regularize_activity(self, outputs: Any) -> None:
+        for y in leaves(outputs):
+            self.add_loss(self.activity_regularizer(y) / float(y.shape[0]))
+
+    # --- shapes ---
+
+    def build(self, input_shape: Any) -> None:
+        """Make the weights for inputs of this shape (a nest of shapes for a nest of inputs)."""
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Return the shape of the output for that of the input; None where any length will do.
+
+        Layers of this package know; for others the layer is tried out on zeros of two sizes, and an
+        axis whose length changes with the input's is None.
+        """
+        inputs = map_shapes(lambda s: SymbolicTensor(s, self.dtype), input_shape)
+        return shapes_of(self._try_out(inputs, (), {}))
+
+    def _try_out(self, inputs: Any, args: tuple, kwargs: dict) -> Any:
+        """Return symbolic outputs, of the shapes and types that zeros of two sizes give."""
+
+        def attempt(length):
+            def zeros(x):
+                if not isinstance(x, SymbolicTensor):
+                    return x
+                return Tensor(np.zeros([length if n is None else n for n in x.shape], x.dtype))
+
+            with no_grad():
+                return self(*map_leaves(zeros, (inputs, *args)), **map_leaves(zeros, kwargs))
+
+        def merge(y):
+            other = next(larger)
+            if y is None:
+                return None
+            lengths = zip(y.shape, other.shape, strict=True)
+            return SymbolicTensor(tuple(a if a == b else None for a, b in lengths), y.dtype)
+
+        small, larger = attempt(2), leaves(attempt(3))
+        return map_leaves(merge, small)
+
+    @property
+    def input(self) -> Any:
+        """The symbolic input of its first call, or a nest of them."""
+        return self._first_call("input").args[0]
+
+    @property
+    def output(self) -> Any:
+        """The symbolic output of its first call, or a nest of them: where another model may end."""
+        return self._first_call("output").outputs
+
+    def _first_call(self, what: str) -> Call:
+        if not self.calls:
+            raise AttributeError(f"{self.name} has no {what}: it was not called on a symbolic tensor")
+        return self.calls[0]
+
+    def check_input(self, shape: Any) -> None:
+        """Compare the shape of an input with what the layer takes.
+
+        Raises
+        ------
+        ValueError
+            Names the layer, what it expects and what it found.
+        """
+        if not is_shape(shape):
+            return
+        layout = f" {self.input_layout}" if self.input_layout else ""
+        if self.input_ndim is not None and len(shape) != self.input_ndim:
+            raise ValueError(f"{self.name}: expected {self.input_ndim} axes{layout}, found shape {shape}")
+        if self.min_ndim is not None and len(shape) < self.min_ndim:
+            raise ValueError(
+                f"{self.name}: expected at least {self.min_ndim} axes{layout}, found shape {shape}"
+            )
+        if self.built and self.input_size is not None and shape[-1] != self.input_size:
+            raise ValueError(
+                f"{self.name}: was built for inputs with {self.input_size} features, "
+                f"found {shape[-1]} in an input of shape {shape}"
+            )
+
+    def _set_input_size(self, input_shape: tuple) -> int:
+        """Take down, when building, the length of the last axis, and return it."""
+        if input_shape[-1] is None:
+            raise ValueError(
+                f"{self.name}: the length of the last axis must be known to make the weights, "
+                f"found shape {input_shape}"
+            )
+        self.input_size = int(input_shape[-1])
+        return self.input_size
+
+    def _ensure_built(self, input_shape: Any) -> None:
+        if not self.built:
+            self.build(input_shape)
+            self.built = True  # also where a class has nothing to build
+            self.build_shape = input_shape
+
+    # --- masks ---
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """Return the mask of the output for that of the input."""
+        return mask
+
+    def _masks_in(self, inputs: Any) -> Any:
+        """Return the masks that come with the inputs: one, a list of them for a list of inputs, or None."""
+        if isinstance(inputs, list | tuple):
+            masks = [getattr(x, "mask", None) for x in inputs]
+            return masks if any(m is not None for m in masks) else None
+        return getattr(inputs, "mask", None)
+
+    def _mask_out(self, inputs: Any, outputs: Any, mask: Any) -> None:
+        """Attach the mask of the output to it."""
+        if mask is not None and not self.supports_masking:
+            if not self._warned_mask:
+                self._warned_mask = True
+                warnings.warn(
+                    f"{self.name}: a {type(self).__name__} does not pass a mask on; what follows sees "
+                    "every step of its output as valid",
+                    stacklevel=4,
+                )
+            mask = None
+        elif self.supports_masking:
+            mask = self.compute_mask(inputs, mask)
+        flat = [y for y in leaves(outputs) if isinstance(y, Tensor)]
+        masks = list(mask) if isinstance(mask, list | tuple) else [mask]
+        for y, m in zip(flat, masks + [None] * (len(flat) - len(masks)), strict=False):
+            y.mask = m
+
+    # --- the call ---
+
+    def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """Compute the output, building the layer first if need be.
+
+        Parameters
+        ----------
+        inputs : Tensor, array, SymbolicTensor, or a nest of them
+        training : bool, optional
+            For the layers inside too; False unless said.
+        mask : array of bool, optional
+            That of the inputs by default.
+        """
+        if is_symbolic([inputs, list(args), kwargs]):
+            return self._call_symbolically(inputs, args, kwargs)
+        inputs = map_leaves(self._as_tensor, inputs)
+        shape = shapes_of(inputs)
+        self.check_input(shape)
+        self._ensure_built(shape)
+        accepted = call_parameters(type(self))
+        with _calling(kwargs.get("training")) as outermost:
+            if "training" in accepted:
+                kwargs["training"] = _state.training
+            else:
+                kwargs.pop("training", None)
+            mask = kwargs.get("mask")
+            mask = self._masks_in(inputs) if mask is None else map_leaves(_as_mask, mask)
+            if "mask" in accepted:
+                kwargs["mask"] = mask
+            else:
+                kwargs.pop("mask", None)
+            outputs = _set_apart(self.call(inputs, *args, **kwargs), inputs)
+            self._mask_out(inputs, outputs, mask)
+            if self.activity_regularizer is not None:
+                self._regularize_activity(outputs)
+            if outermost:
+                self._call_losses = _state.losses
+        return outputs
+
+    def call(self, inputs: Any) -> Any:
+        """Compute the output; a subclass says how. May also take ``training`` and ``mask``."""
+        raise TypeError(f"{type(self).__name__} does not define call(inputs)")
+
+    def _as_tensor(self, x: Any) -> Any:
+        if x is None or isinstance(x, bool):
+            return x
+        tensor = x if isinstance(x, Tensor) else Tensor(x)
+        if tensor.dtype != self.dtype and (self.needs_floats or tensor.dtype.kind == "f"):
+            mask = tensor.mask
+            tensor = tensor.astype(self.dtype)
+            tensor.mask = mask
+        return tensor
+
+    def _call_symbolically(self, inputs: Any, args: tuple, kwargs: dict) -> Any:
+        outputs = self.symbolic_outputs(inputs, args, kwargs)
+        Call(self, (inputs, *args), kwargs, outputs)
+        return outputs
+
+    def symbolic_outputs(self, inputs: Any, args: tuple, kwargs: dict) -> Any:
+        """Return what a call would for symbolic arguments, but leave no `Call`; builds the layer."""
+        shape = shapes_of(inputs)
+        self.check_input(shape)
+        self._ensure_built(shape)
+        if type(self).compute_output_shape is Layer.compute_output_shape:
+            return self._try_out(inputs, args, kwargs)
+        output_shape = self._output_shape_of_call(shape, kwargs)
+        return map_shapes(lambda s: SymbolicTensor(s, self._output_dtype(inputs)), output_shape)
+
+    def _output_shape_of_call(self, input_shape: Any, kwargs: dict) -> Any:
+        """Return the shape of the output where it depends on more than the input's."""
+        return self.compute_output_shape(input_shape)
+
+    def _output_dtype(self, inputs: Any) -> str:
+        return self.dtype
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} name={self.name}, built={self.built}>"
+
+
+# --- helpers ----------------------------------------------------------------------------------------------
+
+_classes: dict[str, type[Layer]] = {}
+
+
+def get_layer(layer: Any) -> Layer:
+    """Return a layer; make it of ``{"class_name", "config"}``, as a configuration holds it.
+
+    Every class of layers is known by its name, a user's own too, once it has been defined.
+
+    Raises
+    ------
+    ValueError
+        For an unknown class, with the nearest known one.
+    TypeError
+        For something that is no layer.
+    """
+    made = lookup("layer", layer, _classes) if isinstance(layer, Mapping) else layer
+    if not isinstance(made, Layer):
+        raise TypeError(f"expected a layer, found {layer!r}")
+    return made
+
+
+@contextmanager
+def custom_object_scope(objects: Mapping[str, type[Layer]] | None) -> Iterator[None]:
+    """Know classes of layers by other names, or other classes by these names, inside a ``with``."""
+    before = {name: _classes.get(name) for name in objects or {}}
+    _classes.update(objects or {})
+    try:
+        yield
+    finally:
+        for name, known in before.items():
+            if known is None:
+                del _classes[name]
+            else:
+                _classes[name] = known
+
+
+def positive_int(owner: Layer, argument: str, value: Any) -> int:
+    """Return `value` if it is an integer from 1 on.
+
+    Raises
+    ------
+    ValueError
+        Names the layer's class, the argument and what was found.
+    """
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
+        raise ValueError(
+            f"{type(owner).__name__}: {argument}: expected an integer from 1 on, found {value!r}"
+        )
+    return int(value)
+
+
+def _set_apart(outputs: Any, inputs: Any) -> Any:
+    """Return `outputs` with every tensor that is an input replaced by another of the same history.
+
+    The mask of the output is attached to it, and an input must keep its own.
+    """
+    given = {id(x) for x in leaves(inputs) if isinstance(x, Tensor)}
+    if not any(id(y) in given for y in leaves(outputs)):
+        return outputs
+    return map_leaves(lambda y: Tensor._of(y.data, y.node, y.index) if id(y) in given else y, outputs)
+
+
+_parameters_of_call: dict[type, frozenset[str]] = {}
+
+
+def call_parameters(cls: type) -> frozenset[str]:
+    if cls not in _parameters_of_call:
+        _parameters_of_call[cls] = frozenset(inspect.signature(cls.call).parameters)
+    return _parameters_of_call[cls]
+
+
+def _as_mask(mask: Any) -> Any:
+    if mask is None:
+        return None
+    mask = mask.data if isinstance(mask, Tensor) else mask
+    return array_module(mask).asarray(mask).astype(bool)
+
+
+def is_shape(x: Any) -> bool:
+    return isinstance(x, tuple) and all(n is None or isinstance(n, int | np.integer) for n in x)
+
+
+def map_shapes(function: Any, shapes: Any) -> Any:
+    """Apply `function` to every shape of a nest of shapes (a tuple of lengths is a shape)."""
+    if shapes is None:
+        return None
+    if is_shape(shapes):
+        return function(shapes)
+    if isinstance(shapes, dict):
+        return {key: map_shapes(function, s) for key, s in shapes.items()}
+    return type(shapes)(map_shapes(function, s) for s in shapes)

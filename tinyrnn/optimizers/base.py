@@ -1,0 +1,467 @@
+"""What all optimizers share: the order of a step, clipping, decay, averages, accumulation, the slots.
+
+The numbers of all variables lie behind each other in one flat array: one for the gradients, one for each
+slot. So a rule (`tinyrnn.optimizers.rules`) is applied to everything at once, however many small weights
+a model has, and to large ones in blocks that stay in the cache.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from typing import Any
+
+import numpy as np
+
+from tinyrnn.backend import array_module, floatx, is_float
+from tinyrnn.naming import Configurable, nearest, serialize, snake_case
+from tinyrnn.ops import to_array
+from tinyrnn.optimizers import schedules
+
+__all__ = ["Optimizer", "Slot"]
+
+# Elements that a rule is applied to at once: its temporaries fit the L2 cache, and NumPy's overhead of a
+# microsecond a call is small beside the work.
+BLOCK = 32768
+
+
+@dataclass(eq=False)
+class Slot:
+    """A named array of an optimizer's state; writing into `data` changes the state."""
+
+    name: str
+    path: str
+    data: Any
+
+
+class _Flat:
+    """One array for all variables, seen whole (`flat`) and variable by variable (`views`)."""
+
+    def __init__(self, variables: Sequence[Any], dtype: Any, fill: float = 0.0):
+        stops = list(accumulate((v.data.size for v in variables), initial=0))
+        self.spans = [slice(a, b) for a, b in pairwise(stops)]
+        self.flat = array_module(*(v.data for v in variables)).full(stops[-1], fill, dtype=dtype)
+        self.views = [self.flat[s].reshape(v.data.shape) for s, v in zip(self.spans, variables, strict=True)]
+
+
+class Optimizer(Configurable):
+    """Base of optimizers.
+
+    It works on variables: objects with `data` (a float array, changed in place), `name`, `path` and
+    `constraint` (a function of the array, or None). A step is, in this order: drop missing gradients,
+    divide by `loss_scale_factor`, accumulate, clip, decay weights, apply the rule, average, constrain,
+    count. A call that only accumulates still averages, constrains and counts, as in Keras.
+
+    A subclass defines the rule: `slots`, `update`, and where something is computed once a step,
+    `coefficients`.
+
+    Parameters
+    ----------
+    learning_rate : float, LearningRateSchedule or callable
+        A schedule is called with the number of steps made so far; any other callable without arguments.
+    weight_decay : float, optional
+        Decoupled from the gradient: before each update, ``w -= learning_rate * weight_decay * w``. See
+        `exclude_from_weight_decay`.
+    clipnorm : float, optional
+        Scale each variable's gradient down to this norm.
+    clipvalue : float, optional
+        Clip each element of the gradients to ``±clipvalue``.
+    global_clipnorm : float, optional
+        Scale all gradients down together to this norm. A norm that is not finite makes them all NaN.
+    use_ema : bool
+        Keep an exponential moving average of each variable, ``a = ema_momentum * a + (1 - ema_momentum)
+        * w`` (the first step starts it with ``a = w``), which `finalize_variable_values` puts in place.
+    ema_momentum : float
+        In ``0 ... 1``.
+    ema_overwrite_frequency : int, optional
+        Put the averages in place of the variables also every so many steps.
+    loss_scale_factor : float, optional
+        What the loss was multiplied with; the gradients are divided by it.
+    gradient_accumulation_steps : int, optional
+        Update only every so many calls, at least 2, with the mean gradient of these.
+    name : str, optional
+        By default the class name in snake case.
+
+    Raises
+    ------
+    ValueError
+        For a whole number as learning rate, more than one way of clipping, a number out of its range, an
+        unknown argument.
+
+    Notes
+    -----
+    Old spellings: ``lr`` is taken for `learning_rate` and ``decay`` is ignored, both with a warning.
+    """
+
+    def __init__(
+        self,
+        learning_rate: float | schedules.LearningRateSchedule | Callable[[], float] = 0.001,
+        weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        ema_overwrite_frequency: int | None = None,
+        loss_scale_factor: float | None = None,
+        gradient_accumulation_steps: int | None = None,
+        name: str | None = None,
+        **unknown: Any,
+    ):
+        self.weight_decay = weight_decay
+        self.clipnorm = clipnorm
+        self.clipvalue = clipvalue
+        self.global_clipnorm = global_clipnorm
+        self.use_ema = use_ema
+        self.ema_momentum = ema_momentum
+        self.ema_overwrite_frequency = ema_overwrite_frequency
+        self.loss_scale_factor = loss_scale_factor
+        self.gradient_accumulation_steps = gradient_accumulation_steps
+        self.name = name or snake_case(type(self).__name__)
+        self._check_options()
+        self._iteration = Slot("iteration", f"{self.name}/iteration", np.zeros((), "int64"))
+        self._rate = Slot("learning_rate", f"{self.name}/learning_rate", np.zeros(()))
+        self._schedule: Callable | None = None
+        self._start_learning_rate(self._old_spellings(learning_rate, unknown))
+        self._excluded: tuple[list, str] = ([], "")
+        self.built = False
+
+    # --- the rule: what a subclass defines ----------------------------------------------------------------
+
+    def slots(self) -> list[dict[str, float]]:
+        """Return the names and initial values of the arrays kept for each variable.
+
+        Names in one dictionary lie variable by variable in `variables`, dictionaries behind each other.
+        """
+        return []
+
+    def coefficients(self, learning_rate: float, t: int) -> Any:
+        """Return what `update` needs of step `t`, counted from 1; by default the learning rate."""
+        return learning_rate
+
+    def update(self, g: Any, c: Any, **slots: Any) -> Any:
+        """Return what is to be subtracted from the weights.
+
+        Parameters
+        ----------
+        g : array, (n,)
+            The gradient of some elements; it may be overwritten.
+        c
+            What `coefficients` returned.
+        **slots : array, (n,)
+            The same elements of each slot, to be changed in place.
+        """
+        raise NotImplementedError(f"{type(self).__name__}: an optimizer defines update(g, c, **slots)")
+
+    # --- settings -----------------------------------------------------------------------------------------
+
+    def _check_options(self) -> None:
+        def refuse(option: str, expected: str) -> None:
+            found = getattr(self, option)
+            raise ValueError(f"{type(self).__name__}: {option}: expected {expected}, found {found!r}")
+
+        ways = ("clipnorm", "clipvalue", "global_clipnorm")
+        chosen = [f"{way}={getattr(self, way)}" for way in ways if getattr(self, way) is not None]
+        if len(chosen) > 1:
+            raise ValueError(
+                f"{type(self).__name__}: expected one way of clipping, found {', '.join(chosen)}"
+            )
+        for way in ways:
+            if (getattr(self, way) or 0) < 0:
+                refuse(way, "a positive number")
+        if self.gradient_accumulation_steps is not None and not self.gradient_accumulation_steps >= 2:
+            refuse("gradient_accumulation_steps", "a whole number from 2 on")
+        if not 0 <= self.ema_momentum <= 1:
+            refuse("ema_momentum", "a number in 0 ... 1")
+        frequency = self.ema_overwrite_frequency
+        if frequency is not None and not (isinstance(frequency, int) and frequency >= 1):
+            refuse("ema_overwrite_frequency", "a whole number from 1 on")
+
+    def _old_spellings(self, learning_rate: Any, unknown: dict[str, Any]) -> Any:
+        """Return the learning rate, which may hide in `unknown`; refuse what else is there."""
+        name = type(self).__name__
+        if unknown.pop("decay", None) is not None:
+            warnings.warn(
+                f"{name}: decay is ignored; use a schedule, such as InverseTimeDecay", FutureWarning, 4
+            )
+        if "lr" in unknown:
+            learning_rate = unknown.pop("lr")
+            warnings.warn(f"{name}: lr is an old spelling of learning_rate", FutureWarning, 4)
+        if unknown:
+            option = next(iter(unknown))
+            raise ValueError(f"{name}: unknown argument {option!r}{nearest(option, self._parameters())}")
+        return learning_rate
+
+    def _start_learning_rate(self, value: Any) -> None:
+        if isinstance(value, Mapping):
+            value = schedules.get(value)
+        if not callable(value) and not isinstance(value, float | np.floating):
+            raise ValueError(
+                f"{type(self).__name__}: learning_rate: expected a float or a schedule, found {value!r}"
+            )
+        self.learning_rate = value
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate of the next step.
+
+        Assign a float, which is a TypeError where a schedule decides, or a schedule.
+        """
+        if isinstance(self._schedule, schedules.LearningRateSchedule):
+            return float(self._schedule(int(self._iteration.data)))
+        return float(self._rate.data if self._schedule is None else self._schedule())
+
+    @learning_rate.setter
+    def learning_rate(self, value: Any) -> None:
+        if callable(value):
+            self._schedule = value
+        elif self._schedule is not None:
+            raise TypeError(
+                f"{self.name}: the learning rate follows a schedule, so it cannot be set to {value!r}; "
+                "assign a schedule, or make the optimizer with a float"
+            )
+        else:
+            self._rate.data[...] = value
+
+    @property
+    def iterations(self) -> int:
+        """The number of updates made; with gradient accumulation several calls of `apply` are one."""
+        return int(self._iteration.data) // (self.gradient_accumulation_steps or 1)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments in plain values; a schedule as ``{"class_name", "config"}``."""
+        rate = self.learning_rate if self._schedule is None else serialize(self._schedule)
+        return {**super().get_config(), "learning_rate": rate}
+
+    def exclude_from_weight_decay(
+        self, var_list: Iterable[Any] | None = None, var_names: Iterable[str] | None = None
+    ) -> None:
+        """Leave variables out of weight decay; a second call replaces the first.
+
+        Parameters
+        ----------
+        var_list : iterable of variables, optional
+        var_names : iterable of str, optional
+            Variables in whose name one of these (regular expressions) is found.
+        """
+        self._excluded = (list(var_list or []), "|".join(var_names or []))
+
+    # --- state --------------------------------------------------------------------------------------------
+
+    def build(self, variables: Iterable[Any]) -> None:
+        """Make the slots for `variables`; once built, do nothing.
+
+        Raises
+        ------
+        TypeError
+            Unless all variables are of one float type.
+        """
+        if self.built:
+            return
+        self._trainable = list(variables)
+        self._index = {id(v): i for i, v in enumerate(self._trainable)}
+        types = {str(v.data.dtype) for v in self._trainable} or {floatx()}
+        if len(types) > 1 or not is_float(next(iter(types))):
+            raise TypeError(f"{self.name}: expected variables of one float type, found {', '.join(types)}")
+        (self._dtype,) = types
+        self._gradient = self._flat()
+        shared = {"average": self.use_ema, "gradient_accumulator": self.gradient_accumulation_steps}
+        self._shared = {name: self._flat() for name, wanted in shared.items() if wanted}
+        self._groups = [{name: self._flat(fill) for name, fill in group.items()} for group in self.slots()]
+        self._slots = {name: slot for group in self._groups for name, slot in group.items()}
+        self.built = True
+
+    def _flat(self, fill: float = 0.0) -> _Flat:
+        return _Flat(self._trainable, self._dtype, fill)
+
+    @property
+    def variables(self) -> list[Slot]:
+        """The state in Keras's order, which is that of saved files.
+
+        The number of calls, the learning rate unless it follows a schedule, the averages, the
+        accumulated gradients, the slots of the rule.
+        """
+        found = [self._iteration] + ([self._rate] if self._schedule is None else [])
+        if not self.built:
+            return found
+        for group in [{name: values} for name, values in self._shared.items()] + self._groups:
+            for i, variable in enumerate(self._trainable):
+                for slot, values in group.items():
+                    name = f"{variable.path.replace('/', '_')}_{slot}"
+                    found.append(Slot(name, f"{self.name}/{name}", values.views[i]))
+        return found
+
+    # --- a step -------------------------------------------------------------------------------------------
+
+    def scale_loss(self, loss: Any) -> Any:
+        """Return what to differentiate: the loss times `loss_scale_factor`."""
+        return loss if self.loss_scale_factor is None else loss * self.loss_scale_factor
+
+    def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, Any]]) -> None:
+        """Make one step, given pairs of gradient and variable; see `apply`."""
+        pairs = list(grads_and_vars)
+        self.apply([g for g, _ in pairs], [v for _, v in pairs])
+
+    def apply(self, grads: Iterable[Any], variables: Iterable[Any] | None = None) -> None:
+        """Make one step.
+
+        Parameters
+        ----------
+        grads : iterable of array, Tensor or None
+            One for each variable, never written into. None leaves a variable as it is, with a warning.
+        variables : iterable of variables, optional
+            By default those given to `build`; in the first call it builds.
+
+        Raises
+        ------
+        ValueError
+            If there is not one gradient of the right shape for each variable, if there is none at all,
+            or a variable is none of those the optimizer was built with.
+        """
+        grads = [to_array(g) for g in grads]
+        if not grads:
+            return
+        found = self._match(grads, variables)
+        # What overflows shows in the loss; a warning from here would tell nothing more.
+        with np.errstate(all="ignore"):
+            self._step(found)
+        self._iteration.data[...] += 1
+
+    def _match(self, grads: list[Any], variables: Iterable[Any] | None) -> dict[int, Any]:
+        """Return the gradients that are there, by the index of their variable."""
+        if variables is None:
+            if not self.built:
+                raise ValueError(f"{self.name}: give the variables, or call build(variables) first")
+            variables = self._trainable
+        variables = list(variables)
+        self.build(variables)
+        if len(grads) != len(variables):
+            raise ValueError(f"{self.name}: {len(grads)} gradients for {len(variables)} variables")
+        found: dict[int, Any] = {}
+        for g, v in zip(grads, variables, strict=True):
+            i, where = self._index.get(id(v)), f"{self.name}: {v.path}"
+            if i is None:
+                raise ValueError(f"{where}: none of the variables the optimizer was built with")
+            if i in found:
+                raise ValueError(f"{where}: given twice")
+            if g is None:
+                continue
+            if g.shape != v.data.shape:
+                raise ValueError(f"{where}: expected a gradient of shape {v.data.shape}, found {g.shape}")
+            found[i] = g
+        missing = ", ".join(v.path for g, v in zip(grads, variables, strict=True) if g is None)
+        if not found:
+            raise ValueError(f"{self.name}: no gradient for any variable: {missing}")
+        if missing:
+            warnings.warn(f"{self.name}: no gradient for {missing}", UserWarning, 3)
+        return found
+
+    def _step(self, found: dict[int, Any]) -> None:
+        xp = array_module(self._gradient.flat)
+        for i, g in found.items():
+            xp.copyto(self._gradient.views[i], g)
+        runs = self._runs(found)
+        if self.loss_scale_factor is not None:
+            for run in runs:
+                self._gradient.flat[run] /= self.loss_scale_factor
+        if self._accumulated(runs):
+            self._clip(found, runs)
+            self._update(found, runs)
+        if self.use_ema:
+            self._average()
+        for i in found:
+            variable = self._trainable[i]
+            if variable.constraint is not None:
+                variable.data[...] = variable.constraint(variable.data)
+
+    def _runs(self, found: Iterable[int]) -> list[slice]:
+        """Return the spans of these variables in a flat array, neighbours joined."""
+        runs: list[slice] = []
+        for i in sorted(found):
+            span = self._gradient.spans[i]
+            if runs and runs[-1].stop == span.start:
+                runs[-1] = slice(runs[-1].start, span.stop)
+            else:
+                runs.append(span)
+        return runs
+
+    def _accumulated(self, runs: list[slice]) -> bool:
+        """Add up gradients; whether they are enough for an update, and then their mean is the gradient."""
+        n = self.gradient_accumulation_steps
+        if not n:
+            return True
+        due = (int(self._iteration.data) + 1) % n == 0
+        for run in runs:
+            total, g = self._shared["gradient_accumulator"].flat[run], self._gradient.flat[run]
+            total += g
+            if due:
+                g[...] = total / n
+                total[...] = 0
+        return due
+
+    def _clip(self, found: Iterable[int], runs: list[slice]) -> None:
+        flat = self._gradient.flat
+        xp = array_module(flat)
+        if self.clipnorm:
+            for i in found:
+                g = flat[self._gradient.spans[i]]
+                g *= self.clipnorm / xp.maximum(xp.sqrt(xp.vdot(g, g)), self.clipnorm)
+        elif self.global_clipnorm:
+            norm = xp.sqrt(sum(xp.vdot(flat[run], flat[run]) for run in runs))
+            scale = self.global_clipnorm / xp.maximum(norm, self.global_clipnorm)
+            for run in runs:
+                flat[run] *= xp.where(xp.isfinite(norm), scale, np.nan)
+        elif self.clipvalue:
+            for run in runs:
+                flat[run].clip(-self.clipvalue, self.clipvalue, out=flat[run])
+
+    def _update(self, found: Iterable[int], runs: list[slice]) -> None:
+        learning_rate = self.learning_rate
+        c = self.coefficients(learning_rate, self.iterations + 1)
+        g = self._gradient.flat
+        for block in _blocks(g, runs):
+            slots = {name: slot.flat[block] for name, slot in self._slots.items()}
+            g[block] = self.update(g[block], c, **slots)
+        for i in found:
+            variable = self._trainable[i]
+            weights = variable.data
+            if self.weight_decay is not None and self._decays(variable):
+                weights *= 1 - learning_rate * self.weight_decay
+            weights -= self._gradient.views[i]
+
+    def _decays(self, variable: Any) -> bool:
+        variables, names = self._excluded
+        return not any(v is variable for v in variables) and not (names and re.search(names, variable.name))
+
+    def _average(self) -> None:
+        momentum = self.ema_momentum if self.iterations else 0.0
+        for variable, average in zip(self._trainable, self._shared["average"].views, strict=True):
+            average *= momentum
+            average += (1 - momentum) * variable.data
+        if self.ema_overwrite_frequency and (self.iterations + 1) % self.ema_overwrite_frequency == 0:
+            self.finalize_variable_values(self._trainable)
+
+    def finalize_variable_values(self, variables: Sequence[Any]) -> None:
+        """Overwrite `variables`, those of `build`, with their averages, as at the end of fit.
+
+        Without `use_ema` nothing happens.
+        """
+        if not self.use_ema:
+            return
+        if len(variables) != len(self._trainable):
+            raise ValueError(
+                f"{self.name}: expected the {len(self._trainable)} variables of build, found {len(variables)}"
+            )
+        for variable, average in zip(variables, self._shared["average"].views, strict=True):
+            variable.data[...] = average
+
+
+def _blocks(array: Any, runs: list[slice]) -> Iterator[slice]:
+    """Cut `runs` into pieces that fit a CPU's cache; a GPU takes them whole."""
+    for run in runs:
+        size = BLOCK if array_module(array) is np else max(1, run.stop - run.start)
+        for start in range(run.start, run.stop, size):
+            yield slice(start, min(start + size, run.stop))
