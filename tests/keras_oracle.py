@@ -112,7 +112,7 @@ def compare_layer(ours, theirs, inputs, mask=None, *, tolerance=None, shapes=Tru
         theirs.build(map_leaves(np.shape, inputs))  # compiled: the initializers run fast
     with warnings.catch_warnings(), jax.disable_jit():  # no compiling for every layer and length
         warnings.simplefilter("ignore")  # of masks that are dropped: that they are is compared
-        ours(inputs)  # builds
+        ours(inputs, **call)  # builds
         assert [w.name for w in ours.weights] == [w.name for w in theirs.weights]
         assert [w.shape for w in ours.weights] == [tuple(w.shape) for w in theirs.weights]
         weights = [0.5 * rng.standard_normal(w.shape).astype(ours.dtype) for w in ours.weights]

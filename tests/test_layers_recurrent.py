@@ -457,7 +457,7 @@ def test_errors_name_the_layer_and_what_was_found():
     expected = layer(x).data
     cases = [
         (lambda: layer(x[:, :, :1]), r"was built for inputs with 2 features, found 1 in .* \(3, 4, 1\)"),
-        (lambda: layer(x[:, :0]), r"expected at least one time step, found shape \(3, 0, 2\)"),
+        (lambda: layer(x[:, :0]), "expected at least one time step, found none"),
         (lambda: layer(x, initial_state=x[:, 0]), "expected 2 initial states, found 1"),
         (
             lambda: layer(x, initial_state=[np.ones((B, U)), x[:, 0]]),
@@ -477,14 +477,13 @@ def test_stateful_needs_one_batch_size():
     layer = LSTM(U, stateful=True, name="s")
     with pytest.raises(ValueError, match="s: a stateful layer needs a fixed batch size"):
         layer(Input((T, F)))
-    layer(draw(B, T, F).astype("float32"))
-    with pytest.raises(
-        ValueError, match=r"s: expected a state of shape \(2, 3\), found \(3, 3\) \(a stateful"
-    ):
-        layer(draw(2, T, F).astype("float32"))
-    layer(draw(B, T, F).astype("float32"))
-    layer.reset_states()
-    layer(draw(2, T, F).astype("float32"))
+    x = draw(B, T, F).astype("float32")
+    layer(x)
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"s: a stateful .* built for batches of 3, found one of 2"):
+            layer(x[:2])
+        layer.reset_states()
+    layer(x)
 
 
 @pytest.mark.parametrize("units", [0, -1, 2.5, "8"])

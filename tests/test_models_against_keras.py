@@ -97,7 +97,7 @@ def test_one_step_of_training(stack, optimizer, weighted, seed):
 
 @pytest.mark.parametrize("kind", ["SimpleRNN", "LSTM", "GRU"])
 def test_encoder_decoder(kind):
-    """States of one layer are the initial states of another; two inputs; the mask of one is not the other's."""
+    """States of one layer start another; of two inputs, the mask of one is not the other's."""
 
     def make(library):
         layers = library.layers

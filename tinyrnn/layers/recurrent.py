@@ -599,9 +599,15 @@ class RNN(Layer):
             for f, e in zip(found, expected, strict=True):
                 self._check_states(f, e)
         elif found.shape != expected.shape:
-            kept = " (a stateful layer keeps its batch size until reset_states())" if self.stateful else ""
+            raise ValueError(f"{self.name}: expected a state of shape {expected.shape}, found {found.shape}")
+
+    def _check_lengths(self, batch: int, length: int) -> None:
+        if length == 0:
+            raise ValueError(f"{self.name}: expected at least one time step, found none")
+        if self.stateful and batch != self.build_shape[0]:
             raise ValueError(
-                f"{self.name}: expected a state of shape {expected.shape}, found {found.shape}{kept}"
+                f"{self.name}: a stateful layer goes on row by row; it was built for batches of "
+                f"{self.build_shape[0]}, found one of {batch}"
             )
 
     # --- the call ---
@@ -627,8 +633,7 @@ class RNN(Layer):
             The output, or with `return_state` the output and the states.
         """
         batch, length = sequences.shape[:2]
-        if length == 0:
-            raise ValueError(f"{self.name}: expected at least one time step, found shape {sequences.shape}")
+        self._check_lengths(batch, length)
         mask = self._check_mask(mask, (batch, length))
         given = initial_state is not None or (self.stateful and self._states is not None)
         states = self._states_to_start(batch, initial_state)
