@@ -9,7 +9,7 @@ demo: $(VENV)/.demo       ## train an LSTM on film reviews, print its accuracy, 
 	$(BIN)/python examples/imdb_lstm.py
 
 test: $(VENV)/.test       ## run the whole test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 lint: $(VENV)/.lint       ## check style and layout
 	$(BIN)/ruff check .

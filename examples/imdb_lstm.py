@@ -14,7 +14,7 @@ import numpy as np
 
 import tinyrnn
 from tinyrnn.datasets import imdb
-from tinyrnn.layers import LSTM, Dense, Dropout, Embedding, Input
+from tinyrnn.layers import LSTM, Dense, Dropout, Embedding, Input, SpatialDropout1D
 from tinyrnn.models import Sequential
 from tinyrnn.preprocessing.sequence import pad_sequences
 from tinyrnn.preprocessing.text import text_to_word_sequence
@@ -36,6 +36,7 @@ def build_model(words: int = WORDS) -> Sequential:
         [
             Input(shape=(None,), dtype="int32"),
             Embedding(words, 32, mask_zero=True),
+            SpatialDropout1D(0.5),
             LSTM(32),
             Dropout(0.3),
             Dense(1, activation="sigmoid"),

@@ -23,6 +23,15 @@ settings.register_profile(
 settings.load_profile("tinyrnn")
 
 
+@pytest.fixture
+def double():
+    """Both libraries compute in float64."""
+    from keras_oracle import float_type  # imports Keras: only for tests that ask for it
+
+    with float_type("float64"):
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _fresh_state():
     """Seeds, float type and layer names start over in every test."""

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from keras_oracle import float_type
 
 from tinyrnn import activations, ops
 from tinyrnn.autograd import Symbolic, Tensor, grad
@@ -65,11 +64,7 @@ ALONG_AXIS = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def _double():
-    with float_type("float64"):
-        yield
-
+pytestmark = pytest.mark.usefixtures("double")
 
 each = pytest.mark.parametrize(("name", "options"), ELEMENTWISE, ids=lambda v: str(v))
 each_along_axis = pytest.mark.parametrize(("name", "options"), ALONG_AXIS, ids=lambda v: str(v))

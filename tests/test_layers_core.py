@@ -427,13 +427,14 @@ def test_config_of_a_lambda_needs_its_function():
     def double(x):
         return x * 2.0
 
-    layer = layers.Lambda(double, name="twice")
+    layer = layers.Lambda(double, output_shape=(2,), name="twice")
     config = json.loads(json.dumps(layer.get_config()))
     assert config["function"] == "double"
     with pytest.raises(TypeError, match="twice: function: expected something to call, found 'double'"):
         layers.Lambda.from_config(config)
     again = layers.Lambda.from_config(config | {"function": double})
-    np.testing.assert_array_equal(again(np.float32([1, 2])).data, [2, 4])
+    np.testing.assert_array_equal(again(np.float32([[1, 2]])).data, [[2, 4]])
+    assert again.compute_output_shape((None, 2)) == (None, 2)
 
 
 def test_a_layer_is_made_of_its_class_name_and_config():

@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from keras.src.backend import set_keras_mask
-from keras_oracle import float_type
 
 from tinyrnn import losses, ops
 from tinyrnn.autograd import Tensor
@@ -50,10 +49,7 @@ CASES = [
 each = pytest.mark.parametrize(("name", "labels", "predictions", "options"), CASES, ids=lambda v: str(v))
 
 
-@pytest.fixture(autouse=True)
-def _double():
-    with float_type("float64"):
-        yield
+pytestmark = pytest.mark.usefixtures("double")
 
 
 def draw(kind, shape, rng):

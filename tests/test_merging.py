@@ -48,6 +48,15 @@ def test_subtract(kinds):
     compare(lambda library: library.Subtract(), pair(), [make_mask(k, 4, 3) for k in kinds])
 
 
+@pytest.mark.parametrize("name", [*ELEMENTWISE, "Subtract"])
+def test_integers_become_floats(name):
+    counts = np.arange(20).reshape(4, 5)
+    y = getattr(layers, name)()([np.float32(draw(4, 5)), counts])
+    assert y.dtype == np.float32
+    expected = getattr(layers, name)()([draw(4, 5), counts.astype("float32")])
+    np.testing.assert_array_equal(y.data, expected.data)
+
+
 def test_equal_values_share_the_gradient():
     x = draw(4, 5)
     for name in ("Maximum", "Minimum"):

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras.src.backend import set_keras_mask
-from keras_oracle import float_type
 
 from tinyrnn import losses, metrics
 from tinyrnn.autograd import Tensor
@@ -81,10 +80,7 @@ def cases(*tables):
     )
 
 
-@pytest.fixture(autouse=True)
-def _double():
-    with float_type("float64"):
-        yield
+pytestmark = pytest.mark.usefixtures("double")
 
 
 def draw(kind, shape, rng):

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 __all__ = [
+    "EPSILON",
     "array_module",
     "default_generator",
     "floatx",
@@ -26,6 +27,9 @@ __all__ = [
 ]
 
 FLOAT_TYPES = ("float32", "float64")
+
+EPSILON = 1e-7
+"""Keras's distance from where a logarithm or a quotient fails."""
 
 _floatx = "float32"
 

@@ -9,16 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tinyrnn.backend import array_module
-from tinyrnn.naming import Configurable, lookup, snake_case
+from tinyrnn.backend import EPSILON, array_module
+from tinyrnn.naming import Configurable, by_name, lookup
 
 __all__ = [  # noqa: RUF022 - in the order of the file
     "Constraint", "NonNeg", "UnitNorm", "MinMaxNorm", "MaxNorm", "get",
     "non_neg", "unit_norm", "min_max_norm", "max_norm",
 ]  # fmt: skip
-
-# What Keras adds to a norm before dividing by it.
-_EPSILON = 1e-7
 
 
 class Constraint(Configurable):
@@ -56,7 +53,7 @@ class UnitNorm(Constraint):
 
     def __call__(self, w: Any) -> Any:
         """Return `w`, its vectors of norm one (those that are 0 stay 0)."""
-        return w / (_EPSILON + _norms(w, self.axis))
+        return w / (EPSILON + _norms(w, self.axis))
 
 
 class MinMaxNorm(Constraint):
@@ -89,7 +86,7 @@ class MinMaxNorm(Constraint):
         """Return `w`, its vectors rescaled."""
         norms = _norms(w, self.axis)
         desired = self.rate * norms.clip(self.min_value, self.max_value) + (1 - self.rate) * norms
-        return w * (desired / (_EPSILON + norms))
+        return w * (desired / (EPSILON + norms))
 
 
 class MaxNorm(MinMaxNorm):
@@ -110,8 +107,7 @@ class MaxNorm(MinMaxNorm):
 
 non_neg, unit_norm, min_max_norm, max_norm = NonNeg, UnitNorm, MinMaxNorm, MaxNorm
 
-_CLASSES = [NonNeg, UnitNorm, MinMaxNorm, MaxNorm]
-_TABLE = {name: c for c in _CLASSES for name in (c.__name__, snake_case(c.__name__))}
+_TABLE = by_name(NonNeg, UnitNorm, MinMaxNorm, MaxNorm)
 
 
 def get(identifier: Any) -> Callable | None:

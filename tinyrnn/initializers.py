@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from tinyrnn.backend import default_generator, floatx, new_generator
-from tinyrnn.naming import Configurable, lookup, snake_case
+from tinyrnn.naming import Configurable, by_name, lookup
 
 __all__ = [  # noqa: RUF022 - in the order of the file
     "Initializer", "Zeros", "Ones", "Constant", "Identity",
@@ -378,11 +378,11 @@ glorot_uniform, glorot_normal = GlorotUniform, GlorotNormal
 he_uniform, he_normal = HeUniform, HeNormal
 lecun_uniform, lecun_normal = LecunUniform, LecunNormal
 
-_CLASSES = [
+_ALL = (
     Zeros, Ones, Constant, Identity, RandomNormal, RandomUniform, TruncatedNormal, VarianceScaling,
     GlorotUniform, GlorotNormal, HeUniform, HeNormal, LecunUniform, LecunNormal, Orthogonal,
-]  # fmt: skip
-_TABLE = {name: c for c in _CLASSES for name in (c.__name__, snake_case(c.__name__))} | {
+)  # fmt: skip
+_TABLE = by_name(*_ALL) | {
     "zero": Zeros,
     "one": Ones,
     "normal": RandomNormal,

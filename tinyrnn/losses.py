@@ -29,7 +29,7 @@ from typing import Any
 
 from tinyrnn import ops
 from tinyrnn.autograd import Tensor
-from tinyrnn.backend import array_module, floatx, is_float
+from tinyrnn.backend import EPSILON, array_module, floatx, is_float
 from tinyrnn.naming import Configurable, lookup, nearest, snake_case
 
 __all__ = [  # noqa: RUF022 - in the order of the file
@@ -44,9 +44,6 @@ __all__ = [  # noqa: RUF022 - in the order of the file
     "Hinge", "SquaredHinge", "CategoricalHinge",
     "get", "resolve",
 ]  # fmt: skip
-
-EPSILON = 1e-7
-"""Keras's distance from where a logarithm or a quotient fails."""
 
 
 # --- bringing labels and predictions together -------------------------------------------------------------

@@ -8,13 +8,18 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-__all__ = ["Configurable", "lookup", "nearest", "serialize", "snake_case"]
+__all__ = ["Configurable", "by_name", "lookup", "nearest", "serialize", "snake_case"]
 
 
 def snake_case(name: str) -> str:
     """``"SimpleRNN" -> "simple_rnn"``, ``"MaxPooling1D" -> "max_pooling1d"``, as Keras names layers."""
     name = re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", re.sub(r"\W+", "", name))
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def by_name(*classes: type) -> dict[str, type]:
+    """Return the classes by their names and by these in snake case."""
+    return {name: c for c in classes for name in (c.__name__, snake_case(c.__name__))}
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

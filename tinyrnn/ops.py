@@ -466,6 +466,8 @@ norm.gradient(x=_norm_gradient)
 @primitive
 def matmul(a, b):
     """The matrix product ``a @ b`` of any ranks, by NumPy's rules (vectors, stacks of matrices)."""
+    if len(b.shape) == 2 and len(a.shape) > 2:  # one product over all rows, where NumPy would loop
+        return (a.reshape(-1, a.shape[-1]) @ b).reshape(*a.shape[:-1], b.shape[-1])
     return a @ b
 
 
@@ -482,7 +484,7 @@ def _matmul_gradient_b(g, a, b_shape):
         return expand_dims(a, axis=-1) * expand_dims(g, axis=-2) if len(b_shape) > 1 else g * a
     if len(b_shape) == 1:
         return matmul(swapaxes(a, axis1=-1, axis2=-2), expand_dims(g, axis=-1))[..., 0]
-    if len(b_shape) == 2 and len(a.shape) > 2:  # one product over all rows, not a stack of products to sum
+    if len(b_shape) == 2 and len(a.shape) > 2:  # again one product, not a stack of them to sum up
         a = reshape(a, shape=(-1, a.shape[-1]))
         g = reshape(g, shape=(-1, g.shape[-1]))
     return matmul(swapaxes(a, axis1=-1, axis2=-2), g)

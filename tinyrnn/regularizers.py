@@ -11,16 +11,13 @@ from collections.abc import Callable
 from typing import Any
 
 from tinyrnn import ops
-from tinyrnn.backend import array_module
+from tinyrnn.backend import EPSILON, array_module
 from tinyrnn.naming import Configurable, lookup
 
 __all__ = [  # noqa: RUF022 - in the order of the file
     "Regularizer", "L1", "L2", "L1L2", "OrthogonalRegularizer", "get",
     "l1", "l2", "l1_l2", "orthogonal_regularizer",
 ]  # fmt: skip
-
-# What Keras adds to a norm before dividing by it.
-_EPSILON = 1e-7
 
 
 class Regularizer(Configurable):
@@ -116,7 +113,7 @@ class OrthogonalRegularizer(Regularizer):
         if len(x.shape) != 2:
             raise ValueError(f"OrthogonalRegularizer: expected a matrix, found the shape {x.shape}")
         rows = x if self.mode == "rows" else ops.transpose(x)
-        unit = rows / ops.maximum(ops.norm(rows, axis=1, keepdims=True), _EPSILON)
+        unit = rows / ops.maximum(ops.norm(rows, axis=1, keepdims=True), EPSILON)
         n = unit.shape[0]
         others = 1 - array_module(ops.to_array(x)).eye(n, dtype=x.dtype)
         # Every pair appears twice in the sum.

@@ -446,6 +446,12 @@ class Layer(Configurable):
             self.built = True  # also where a class has nothing to build
             self.build_shape = input_shape
 
+    def _build_inside(self, layer: Layer, input_shape: Any) -> None:
+        """Build a layer inside this one; this one's name goes before the paths of its weights."""
+        layer._ensure_built(input_shape)
+        for w in layer.weights:
+            w.path = f"{self.name}/{w.path}"
+
     # --- masks ---
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:

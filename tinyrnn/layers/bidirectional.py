@@ -7,7 +7,7 @@ from typing import Any
 
 from tinyrnn import ops
 from tinyrnn.layers.base import Layer, get_layer
-from tinyrnn.layers.recurrent import RNN, adopt
+from tinyrnn.layers.recurrent import RNN
 from tinyrnn.naming import nearest
 
 __all__ = ["Bidirectional"]
@@ -118,8 +118,7 @@ class Bidirectional(Layer):
     def build(self, input_shape: tuple) -> None:
         """Build both directions."""
         for layer in (self.forward_layer, self.backward_layer):
-            layer._ensure_built(input_shape)
-            adopt(self, layer)
+            self._build_inside(layer, input_shape)
         self.input_size = input_shape[-1]
         if self._initial_weights is not None:
             self.set_weights(self._initial_weights)

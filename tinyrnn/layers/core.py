@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tinyrnn import activations, constraints, initializers, ops, regularizers
-from tinyrnn.layers.base import Layer, map_shapes, positive_int, warn_old_spelling
+from tinyrnn.layers.base import Layer, is_shape, map_shapes, positive_int, warn_old_spelling
 from tinyrnn.nest import leaves
 
 __all__ = ["Activation", "Dense", "Lambda", "LeakyReLU", "Masking", "ReLU", "SameShape", "Softmax"]
@@ -294,7 +294,8 @@ class Lambda(Layer):
         if not callable(function):
             raise TypeError(f"{self.name}: function: expected something to call, found {function!r}")
         self.function = function
-        self.output_shape = output_shape
+        of_file = isinstance(output_shape, list) and is_shape(tuple(output_shape))  # JSON has no tuples
+        self.output_shape = tuple(output_shape) if of_file else output_shape
         self.mask = mask
         self.arguments = dict(arguments or {})
         self.supports_masking = mask is not None

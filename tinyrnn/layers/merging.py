@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tinyrnn import ops
-from tinyrnn.backend import array_module
+from tinyrnn.backend import EPSILON, array_module
 from tinyrnn.layers.base import Layer, is_shape
 
 __all__ = [  # noqa: RUF022 - in the order of the file
@@ -41,6 +41,8 @@ class _Elementwise(_Merge):
 
     The output is masked where all inputs are; it has no mask if one of them has none.
     """
+
+    needs_floats = True
 
     def compute_output_shape(self, input_shape: Sequence[tuple]) -> tuple:
         """Return the shape to which all inputs broadcast."""
@@ -217,6 +219,8 @@ class Dot(_Merge):
         Divide both by their length along that axis: the result is the cosine of the angle.
     """
 
+    needs_floats = True
+
     def __init__(self, axes: int | Sequence[int], normalize: bool = False, **kwargs: Any):
         super().__init__(**kwargs)
         pair = (axes, axes) if isinstance(axes, int) else axes
@@ -251,7 +255,8 @@ class Dot(_Merge):
         x, y = inputs
         a, b = self._axes([x.shape, y.shape])
         if self.normalize:
-            x, y = (v / ops.maximum(ops.norm(v, axis=i, keepdims=True), 1e-7) for v, i in ((x, a), (y, b)))
+            norms = [ops.norm(v, axis=i, keepdims=True) for v, i in ((x, a), (y, b))]
+            x, y = (v / ops.maximum(n, EPSILON) for v, n in zip((x, y), norms, strict=True))
         d = x.shape[a]
         x = ops.transpose(x, axes=(*(i for i in range(len(x.shape)) if i != a), a))
         y = ops.transpose(y, axes=(0, b, *(i for i in range(1, len(y.shape)) if i != b)))

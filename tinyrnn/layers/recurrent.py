@@ -15,7 +15,7 @@ import numpy as np
 
 from tinyrnn import activations, constraints, initializers, ops, recurrent, regularizers
 from tinyrnn.autograd import Tensor
-from tinyrnn.backend import array_module, new_generator
+from tinyrnn.backend import EPSILON, array_module, new_generator
 from tinyrnn.layers.base import Layer, get_layer, warn_old_spelling
 from tinyrnn.naming import nearest, snake_case
 from tinyrnn.recurrent import cells, unrolled
@@ -176,7 +176,7 @@ class RNNCell(Layer, cells.Cell):
             if rate == 0.0:
                 return None
             kept = self._generator.random((count, batch, width), dtype=self.dtype) >= rate
-            return kept.astype(self.dtype) / max(1.0 - rate, 1e-7)
+            return kept.astype(self.dtype) / max(1.0 - rate, EPSILON)
 
         per_gate = gates if self.recurrent_dropout else 1
         return draw(self.dropout, per_gate, features), draw(self.recurrent_dropout, gates, self.units)
@@ -349,8 +349,7 @@ class StackedRNNCells(Layer):
     def build(self, input_shape: tuple) -> None:
         """Build the cells, each for the output of the one before."""
         for cell in self.cells:
-            cell._ensure_built(input_shape)
-            adopt(self, cell)
+            self._build_inside(cell, input_shape)
             input_shape = (*input_shape[:-1], cell.output_size)
 
     def call(self, inputs: Any, states: Sequence, training: bool = False) -> tuple[Any, list]:
@@ -453,12 +452,6 @@ def _as_cell(cell: Any) -> Any:
     return CallCell(cell)
 
 
-def adopt(parent: Layer, child: Layer) -> None:
-    """Put the parent's name before the paths of the child's weights."""
-    for w in child.weights:
-        w.path = f"{parent.name}/{w.path}"
-
-
 # --- layers -----------------------------------------------------------------------------------------------
 
 
@@ -538,9 +531,8 @@ class RNN(Layer):
                 f"{self.name}: a stateful layer needs a fixed batch size; give Input(batch_shape=...), "
                 f"found shape {input_shape}"
             )
-        self.cell._ensure_built(input_shape)
+        self._build_inside(self.cell, input_shape)
         self.input_size = input_shape[-1]
-        adopt(self, self.cell)
 
     def compute_output_shape(self, input_shape: tuple) -> Any:
         """Return the shape of the output, and of the states if they are returned."""

@@ -6,7 +6,6 @@ from typing import Any
 
 from tinyrnn import ops
 from tinyrnn.layers.base import Layer, call_parameters, get_layer, map_shapes
-from tinyrnn.layers.recurrent import adopt
 from tinyrnn.nest import map_leaves
 
 __all__ = ["TimeDistributed"]
@@ -55,8 +54,7 @@ class TimeDistributed(Layer):
 
     def build(self, input_shape: tuple) -> None:
         """Build the inner layer for one step."""
-        self.layer._ensure_built(_one_step(input_shape))
-        adopt(self, self.layer)
+        self._build_inside(self.layer, _one_step(input_shape))
 
     def compute_output_shape(self, input_shape: tuple) -> Any:
         """Return the shape of the inner layer's output, with the time axis."""

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from tinyrnn import ops
-from tinyrnn.losses import EPSILON, as_floats, joint_mask, match_shapes
+from tinyrnn.backend import EPSILON
+from tinyrnn.losses import as_floats, joint_mask, match_shapes
 from tinyrnn.metrics.base import Metric, host, weigh
 
 __all__ = ["AUC", "F1Score", "Precision", "R2Score", "Recall"]
