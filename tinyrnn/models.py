@@ -15,6 +15,7 @@ from tinyrnn.layers.graph import Graph, SymbolicTensor, in_order, shapes_of
 from tinyrnn.layers.input import Input, InputLayer
 from tinyrnn.naming import nearest, serialize
 from tinyrnn.nest import leaves, map_leaves
+from tinyrnn.summary import print_summary
 from tinyrnn.training import Trainer
 
 __all__ = ["Functional", "Model", "Sequential", "clone_model"]
@@ -118,8 +119,6 @@ class Model(Trainer, Layer):
         layer_range: tuple[str, str] | None = None,
     ) -> None:
         """Print a table of the layers; for the arguments see `tinyrnn.summary.print_summary`."""
-        from tinyrnn.summary import print_summary
-
         print_summary(self, line_length, positions, print_fn, expand_nested, show_trainable, layer_range)
 
     # --- where it begins and ends ---

@@ -11,7 +11,7 @@ from typing import Any
 
 from tinyrnn.layers.base import Layer, map_shapes
 from tinyrnn.layers.graph import in_order
-from tinyrnn.models import Model
+from tinyrnn.training import Trainer
 
 __all__ = ["print_summary"]
 
@@ -173,7 +173,7 @@ def _rows(layers: list[Layer], expand_nested: bool, level: int = 0) -> Iterator[
     """Yield each layer and how deep in other models it stands."""
     for layer in layers:
         yield layer, level
-        if expand_nested and isinstance(layer, Model):
+        if expand_nested and isinstance(layer, Trainer):
             yield from _rows(layer.layers, True, level + 1)
 
 
@@ -199,7 +199,7 @@ def _output_shapes(layer: Layer) -> list[tuple]:
     """Return what the last call in a graph gave, or what the layer gives for what it was built for."""
     if layer.calls:
         return [x.shape for x in in_order(layer.calls[-1].outputs) if x is not None]
-    if isinstance(layer, Model) and hasattr(layer, "outputs"):
+    if isinstance(layer, Trainer) and hasattr(layer, "outputs"):
         return [x.shape for x in layer.outputs]
     shapes: list[tuple] = []
     if layer.build_shape is not None:

@@ -3,6 +3,7 @@
 from tinyrnn.layers.attention import AdditiveAttention, Attention
 from tinyrnn.layers.base import Layer, Variable
 from tinyrnn.layers.bidirectional import Bidirectional
+from tinyrnn.layers.cells import GRUCell, LSTMCell, RNNCell, SimpleRNNCell, StackedRNNCells
 from tinyrnn.layers.core import Activation, Dense, Lambda, LeakyReLU, Masking, ReLU, Softmax
 from tinyrnn.layers.embedding import Embedding
 from tinyrnn.layers.input import Input, InputLayer
@@ -26,17 +27,7 @@ from tinyrnn.layers.merging import (
 )
 from tinyrnn.layers.normalization import LayerNormalization
 from tinyrnn.layers.pooling import GlobalAveragePooling1D, GlobalMaxPooling1D
-from tinyrnn.layers.recurrent import (
-    GRU,
-    LSTM,
-    RNN,
-    GRUCell,
-    LSTMCell,
-    RNNCell,
-    SimpleRNN,
-    SimpleRNNCell,
-    StackedRNNCells,
-)
+from tinyrnn.layers.recurrent import GRU, LSTM, RNN, SimpleRNN
 from tinyrnn.layers.regularization import (
     ActivityRegularization,
     Dropout,
