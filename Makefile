@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 .PHONY: demo test lint format clean
 
 demo: $(VENV)/.demo       ## train an LSTM on film reviews, print its accuracy, draw its curves
-	$(BIN)/python examples/imdb_lstm.py
+	$(BIN)/python examples/imdb_lstm.py $(ARGS)
 
 test: $(VENV)/.test       ## run the whole test suite
 	$(BIN)/python -m pytest -n auto
@@ -23,6 +23,7 @@ clean:                    ## remove what these commands made
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
 
 $(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "tinyrnn needs Python 3.10 or later")'
 	$(PYTHON) -m venv $(VENV)
 
 # One stamp per set of extras: installed again when the metadata change.

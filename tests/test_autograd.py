@@ -236,3 +236,21 @@ def test_gradcheck_finds_a_wrong_second_order():
 def test_gradcheck_wants_float64():
     with pytest.raises(TypeError, match="input 0 must be float64, found float32"):
         gradcheck(ops.exp, [np.ones(2, np.float32)])
+
+
+def test_gradients_share_no_memory():
+    a, b = (Tensor([1.0, 2.0], requires_grad=True) for _ in range(2))
+    seed = np.ones(2, np.float32)
+    (a + b).backward(seed)
+    a.grad *= 5.0
+    assert b.grad.tolist() == seed.tolist() == [1.0, 1.0]
+    c = Tensor([1.0, 2.0], requires_grad=True)
+    ops.sum(c).backward()
+    c.grad *= 2.0  # not a read-only view
+    assert c.grad.tolist() == [2.0, 2.0]
+
+
+def test_truth_of_many_elements():
+    assert bool(Tensor([1.0]))
+    with pytest.raises(ValueError, match=r"of 2 elements is not one; choose by element with ops\.where"):
+        bool(Tensor([1.0, 0.0]))

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from keras_oracle import MASKS, compare, compare_layer, draw, float_type, make_mask
+from keras_oracle import MASKS, compare, compare_layer, draw, float_type, make_mask, since_3_15
 
 import tinyrnn
 from tinyrnn import layers, ops
@@ -81,6 +81,7 @@ def test_few_steps(kind, length):
     compare(maker(kind, options), draw(B, length, F), make_mask("holes", B, length))
 
 
+@since_3_15("it does not divide the regularization of outputs by the batch size")
 @pytest.mark.parametrize("kind", ["LSTM", "GRU"])
 def test_activity_regularizer(kind):
     options = {"activity_regularizer": "l2", "return_sequences": True}
@@ -250,6 +251,52 @@ def test_keras_style_cell(mask, offset, sequences):
     assert ours.kernel_choice == ("unrolled", "KerasStyleCell defines call(inputs, states)")
 
 
+class LayerCell(layers.Layer):
+    """A cell in Keras's style that is a layer, with weights."""
+
+    def __init__(self, units, **kwargs):
+        super().__init__(**kwargs)
+        self.units = self.state_size = units
+
+    def build(self, input_shape):
+        self.w = self.add_weight((input_shape[-1], self.units), name="w")
+
+    def call(self, inputs, states):
+        h = ops.tanh(inputs @ self.w + states[0])
+        return h, [h]
+
+
+def test_a_keras_style_cell_can_be_wrapped_cloned_and_written_down():
+    x = draw(B, T, F).astype("float32")
+    both = layers.Bidirectional(RNN(LayerCell(U)))
+    assert both(x).shape == (B, 2 * U)
+    first, second = both.get_weights()
+    assert not np.array_equal(first, second)
+    layer = RNN(LayerCell(U), return_sequences=True)
+    layer(x)
+    again = RNN.from_config(layer.get_config())
+    assert again.get_config() == layer.get_config()
+    for other in (again, layer.clone(name="other")):
+        other(x)
+        other.set_weights(layer.get_weights())
+        np.testing.assert_array_equal(other(x).data, layer(x).data)
+
+
+def test_cloning_copies_a_cell_that_is_no_layer():
+    class Counting:
+        state_size = 2
+        calls = 0
+
+        def call(self, inputs, states):
+            self.calls += 1
+            return inputs, states
+
+    layer = RNN(Counting())
+    copy = layer.clone(name="copy")
+    copy(draw(B, T, F).astype("float32"))
+    assert (copy.cell.cell.calls, layer.cell.cell.calls) == (T, 0)
+
+
 class Peephole(LSTMCell):
     """As a user writes it."""
 
@@ -307,6 +354,23 @@ def test_output_before_the_first_valid_step_is_zeros(kind, backwards):
     np.testing.assert_array_equal(final[0].data[0], y[0, 3])
     for state, initial in zip(final, states, strict=True):
         np.testing.assert_array_equal(state.data[1], initial[1])  # an empty row keeps its state
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_zeros_before_the_first_valid_step_in_the_order_of_reading(backwards):
+    x, h = draw(1, T, F).astype("float32"), draw(1, U).astype("float32")
+    mask = np.array([[True, True, False, False]] if backwards else [[False, False, True, True]])
+    layer = SimpleRNN(U, return_sequences=True, go_backwards=backwards, stateful=True)
+    given = layer(x, mask=mask, initial_state=h).data[0]  # in the order of reading: two masked, two valid
+    assert not given[:2].any()
+    assert given[2:].any()
+    kept = layer(x, mask=mask).data[0]  # the same where the state comes from the batch before
+    assert not kept[:2].any()
+    assert kept[2:].any()
+    mask = mask[:, ::-1].copy()
+    repeated = layer(x, mask=mask, initial_state=h).data[0]  # two valid, two masked: these repeat
+    np.testing.assert_array_equal(repeated[1:], repeated[[1, 1, 1]])
+    assert repeated[1].any()
 
 
 def test_right_padding_changes_nothing():
@@ -473,6 +537,19 @@ def test_errors_name_the_layer_and_what_was_found():
         np.testing.assert_array_equal(layer(x).data, expected)  # it still works
 
 
+def test_symbolic_states_are_checked_where_they_are_given():
+    x = Input((T, F))
+    with pytest.raises(ValueError, match=r"of shapes \[\(None, 3\)\], found \[.*, .*\]"):
+        layers.GRU(U)(x, initial_state=[Input((U,)), Input((U,))])
+    with pytest.raises(ValueError, match=r"initial states of shapes .*\(None, 3\).* found .*\(None, 4\)"):
+        LSTM(U)(x, initial_state=[Input((U,)), Input((4,))])
+    with pytest.raises(TypeError, match=r"nothing to unpack; .* return_state=True"):
+        _, _, _ = LSTM(U)(x)
+    with pytest.raises(ValueError, match=r"found shape \(None, 3\); a recurrent layer before this one needs"):
+        LSTM(U)(LSTM(U)(x))
+    LSTM(U)(x, initial_state=[Input((U,)), Input((U,))])
+
+
 def test_stateful_needs_one_batch_size():
     layer = LSTM(U, stateful=True, name="s")
     with pytest.raises(ValueError, match="s: a stateful layer needs a fixed batch size"):
@@ -501,6 +578,8 @@ def test_unknown_arguments_and_names():
         LSTM(U, activation="thanh")
     with pytest.raises(ValueError, match=r"a cell needs call\(inputs, states\) and state_size"):
         RNN(object())
+    with pytest.raises(ValueError, match=r"LSTM name=.* is a layer; an RNN takes a cell"):
+        RNN(LSTM(U))
     with pytest.raises(ValueError, match="expected at least one cell"):
         RNN([])
 

@@ -14,6 +14,7 @@ from tinyrnn import activations, ops, recurrent
 from tinyrnn.autograd import Tensor, grad, no_grad
 from tinyrnn.gradcheck import gradcheck
 from tinyrnn.recurrent import array, cells, unrolled
+from tinyrnn.recurrent import trace as trace_module
 from tinyrnn.recurrent.emit import emit_python, load
 from tinyrnn.recurrent.trace import TraceError, trace
 
@@ -59,6 +60,30 @@ class LateWithParameter(cells.Cell):
         return a * s.h + ops.tanh(x.b + r.b), a * s.m + p.w * r.b
 
 
+class MinGRU(cells.Cell):
+    """Gates that depend on the input alone: no recurrent product at all."""
+
+    gates = ("z", "h")
+
+    def step(self, x, r, s, p):
+        z = ops.sigmoid(x.z)
+        return z * s.h + (1.0 - z) * x.h
+
+
+class Half(cells.Cell):
+    """One gate leaves out its recurrent product, a late one its part of the input."""
+
+    gates = ("a", "b", "c")
+    late_gates = ("c",)
+    states = ("h", "m")
+
+    def late_input(self, x, r, s, p):
+        return ops.tanh(r.b) * s.m
+
+    def step(self, x, r, s, p):
+        return ops.sigmoid(x.a) * s.h + ops.tanh(r.c), 0.5 * s.m + x.b
+
+
 def with_activations(cell, activation, recurrent_activation="sigmoid"):
     cell.activation = activations.get(activation)
     cell.recurrent_activation = activations.get(recurrent_activation)
@@ -83,6 +108,8 @@ CELLS = {
     "Peephole": Peephole,
     "Coupled": Coupled,
     "LateWithParameter": LateWithParameter,
+    "MinGRU": MinGRU,
+    "Half": Half,
 }
 
 # --- values and gradients ---------------------------------------------------------------------------------
@@ -172,8 +199,9 @@ def test_gradients_agree_with_differences(kernel, name):
 def test_no_gradient_is_all_zero(kernel, name):
     cell = CELLS[name]()
     _, gradients = results(kernel, cell, draw_inputs(cell, 2, 4, 3, 0, "float64"), None, None, False, "all")
-    for g in gradients:
-        assert np.abs(g).max() > 1e-6
+    unused = {"MinGRU": [1]}.get(name, [])  # it has no recurrent product: nothing reaches U
+    for i, g in enumerate(gradients):
+        assert (np.abs(g).max() > 1e-6) == (i not in unused)
 
 
 def test_second_order_of_one_input_computed_from_another():
@@ -236,6 +264,14 @@ def test_saved_values_are_few(name, saved):
     assert len(trace(CELLS[name]()).step.saved) == saved
 
 
+def test_zeros_and_ones_are_dropped_from_formulas():
+    table = {}
+    x = trace_module._intern(table, "symbol", ("x",))
+    assert ops.multiply(x, 0.0) == ops.multiply(0.0, x) == 0.0
+    assert ops.multiply(x, 1.0) is ops.multiply(1.0, x) is ops.add(x, 0.0) is ops.add(0.0, x) is x
+    assert ops.add(x, 1.0) is ops.add(x, 1.0)  # equal formulas are one object
+
+
 @pytest.mark.parametrize("name", ["SimpleRNN", "LSTM", "GRU", "GRU, reset before", "Peephole"])
 def test_the_way_back_computes_no_transcendental_function(name):
     source = emit_python(CELLS[name](), trace(CELLS[name]()))
@@ -280,6 +316,29 @@ class Normalized(cells.SimpleRNN):
         return ops.tanh(z - ops.mean(z, axis=-1, keepdims=True))
 
 
+class Holding(cells.SimpleRNN):
+    """Numbers of its own: NumPy's scalars are numbers, arrays are not."""
+
+    def __init__(self, leak):
+        self.leak = leak
+
+    def step(self, x, r, s, p):
+        return self.leak * s.h + ops.tanh(x.h + r.h)
+
+
+def test_numbers_of_a_cell_and_their_change():
+    cell = Holding(np.float64(0.25))
+    arguments = (draw_inputs(cell, 2, 3, 2, 0, "float32"), None, None, False, "all")
+    for leak in (np.float64(0.25), 0.75):
+        cell.leak = leak  # what was derived before is stale now
+        found, expected = (results(k, cell, *arguments) for k in ("array", "unrolled"))
+        np.testing.assert_allclose(found[0][0], expected[0][0], rtol=1e-6)
+    assert recurrent.choose(Holding(np.ones(2))) == (
+        "unrolled",
+        "no kernel can be derived from Holding: an array in the place of a number",
+    )
+
+
 class Branching(cells.SimpleRNN):
     def step(self, x, r, s, p):
         return x.h if x.h > 0 else r.h
@@ -309,6 +368,18 @@ def test_a_cell_without_step_or_with_too_few_results():
         def step(self, x, r, s, p):
             return x.i
 
+    class NoTensor(cells.LSTM):
+        def step(self, x, r, s, p):
+            return x.i, 1.0
+
+    class Misspelt(cells.LSTM):
+        def step(self, x, r, s, p):
+            return x.i, r.forget
+
+    with pytest.raises(TraceError, match=r"NoTensor\.step: expected tensors .* found 1\.0"):
+        trace(NoTensor())
+    with pytest.raises(AttributeError, match="the cell declares no 'forget'; known are c, f, i, o"):
+        trace(Misspelt())
     with pytest.raises(TypeError, match="Empty does not define step"):
         trace(Empty())
     with pytest.raises(ValueError, match=r"TooFew\.step: expected 2 results, found 1"):

@@ -11,8 +11,8 @@ import pytest
 
 import tinyrnn.layers
 from tinyrnn.layers import Dense, Input, Layer
-from tinyrnn.layers.base import clear_session
 from tinyrnn.models import Model, Sequential
+from tinyrnn.utils import clear_session
 
 OURS = SimpleNamespace(layers=tinyrnn.layers, Input=Input, Model=Model, Sequential=Sequential)
 THEIRS = SimpleNamespace(

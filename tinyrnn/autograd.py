@@ -98,7 +98,6 @@ class Tensor:
     """
 
     __slots__ = ("data", "index", "mask", "node")
-    __array_ufunc__ = None  # array + tensor is ours to compute, not NumPy's
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None):
         if isinstance(data, Tensor):
@@ -190,8 +189,14 @@ class Tensor:
         ValueError
             If a seed is missing or has another shape.
         """
+        given = {id(seed)}
         for (leaf, _), value in _propagate([self], [seed], None, retain_graph, False).items():
-            leaf.grad = value if leaf.grad is None else leaf.grad + value
+            if leaf.grad is not None:
+                leaf.grad = leaf.grad + value
+            else:  # an array of its own: what is done to one gradient must not change another
+                shared = id(value) in given or getattr(value, "base", None) is not None
+                leaf.grad = value.copy() if shared else value
+                given.add(id(value))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.numpy(), dtype=dtype, copy=copy)
@@ -205,6 +210,10 @@ class Tensor:
         return (self[i] for i in range(len(self)))
 
     def __bool__(self) -> bool:
+        if not isinstance(self.data, Symbolic) and self.size != 1:
+            raise ValueError(
+                f"the truth of a tensor of {self.size} elements is not one; choose by element with ops.where"
+            )
         return bool(self.data)
 
     def __float__(self) -> float:
@@ -342,6 +351,8 @@ class Primitive:
             arrays.append(x)
             parents.append(parent)
         residuals = None
+        if has_tensor:  # beside a tensor NumPy's scalars count as numbers: they bring no type of their own
+            arrays = [a.item() if isinstance(a, np.generic) else a for a in arrays]
         if symbolic is not None:
             out = symbolic.apply(self, tuple(arrays), static)
         else:

@@ -6,14 +6,13 @@ import csv
 import inspect
 import math
 import os
-import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from tinyrnn.naming import nearest
+from tinyrnn.naming import nearest, warn_user
 from tinyrnn.nest import leaves
 from tinyrnn.progress import ProgressBar
 
@@ -394,9 +393,8 @@ class MonitorCallback(Callback):
         """Return the quantity now; warn if it is not in the logs."""
         logs = logs or {}
         if self.monitor not in logs:
-            warnings.warn(
-                f"{type(self).__name__}: the logs have no {self.monitor!r}{nearest(self.monitor, logs)}",
-                stacklevel=2,
+            warn_user(
+                f"{type(self).__name__}: the logs have no {self.monitor!r}{nearest(self.monitor, logs)}"
             )
         return logs.get(self.monitor)
 

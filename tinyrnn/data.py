@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -16,6 +15,7 @@ import numpy as np
 
 from tinyrnn.autograd import Tensor
 from tinyrnn.backend import array_module, default_generator
+from tinyrnn.naming import warn_user
 from tinyrnn.nest import leaves, map_leaves
 
 __all__ = ["Batches", "ClassWeight", "as_batch", "make_batches", "split", "unpack"]
@@ -52,7 +52,9 @@ def _as_array(value: Any, name: str) -> Any:
             f"{name}: rows of different lengths; bring them to one with pad_sequences"
         ) from error
     if array.dtype.kind not in "fiub":
-        raise ValueError(f"{name}: expected numbers, found {type(value).__name__} of {array.dtype}")
+        ragged = array.dtype == object
+        hint = "; if these are rows of different lengths, use pad_sequences" if ragged else ""
+        raise ValueError(f"{name}: expected numbers, found {type(value).__name__} of {array.dtype}{hint}")
     if not array.ndim:
         raise ValueError(f"{name}: expected an array with a batch axis, found the number {value}")
     return array
@@ -241,7 +243,7 @@ class Batches:
                 self._iterator = None
                 if n or not step:
                     of_how_many = f" of {n}" if n else ""
-                    warnings.warn(f"the data ended after {step}{of_how_many} steps of an epoch", stacklevel=5)
+                    warn_user(f"the data ended after {step}{of_how_many} steps of an epoch")
                 break
             self._first = None
             self._seen += 1

@@ -23,14 +23,13 @@ from __future__ import annotations
 
 import functools
 import math
-import warnings
 from collections.abc import Callable
 from typing import Any
 
 from tinyrnn import ops
 from tinyrnn.autograd import Tensor
 from tinyrnn.backend import EPSILON, array_module, floatx, is_float
-from tinyrnn.naming import Configurable, lookup, nearest, snake_case
+from tinyrnn.naming import Configurable, lookup, nearest, snake_case, warn_user
 
 __all__ = [  # noqa: RUF022 - in the order of the file
     "mean_squared_error", "mean_absolute_error", "mean_absolute_percentage_error",
@@ -212,10 +211,9 @@ def categorical_crossentropy(
     """
     classes = y_pred.shape[axis]
     if classes == 1:
-        warnings.warn(
+        warn_user(
             f"categorical_crossentropy: y_pred of shape {tuple(y_pred.shape)} has one class, so its loss "
-            "is constant; for two classes in one output use binary_crossentropy",
-            stacklevel=3,
+            "is constant; for two classes in one output use binary_crossentropy"
         )
     if label_smoothing:
         y_true = y_true * (1.0 - label_smoothing) + label_smoothing / classes

@@ -9,7 +9,16 @@ import numpy as np
 
 from tinyrnn import ops
 from tinyrnn.autograd import Tensor
-from tinyrnn.layers.base import Layer, custom_object_scope, get_layer, is_shape, map_shapes
+from tinyrnn.layers.base import (
+    Layer,
+    copied,
+    custom_object_scope,
+    get_layer,
+    is_shape,
+    layers_inside,
+    map_shapes,
+    stateful_layers,
+)
 from tinyrnn.layers.embedding import Embedding
 from tinyrnn.layers.graph import Graph, SymbolicTensor, in_order, shapes_of
 from tinyrnn.layers.input import Input, InputLayer
@@ -177,7 +186,7 @@ class Model(Trainer, Layer):
             return
         self.compute_output_shape(input_shape)
         if is_shape(input_shape) and input_shape[0] is None:
-            for layer in _inside(self):  # the batch of the trial says nothing
+            for layer in layers_inside(self):  # the batch of the trial says nothing
                 layer.build_shape = map_shapes(lambda s: (None, *s[1:]), layer.build_shape)
 
     def _ensure_built(self, input_shape: Any) -> None:
@@ -199,11 +208,7 @@ class Model(Trainer, Layer):
             return self._graph.run(values, _symbolically)
         if type(self).compute_output_shape is not Model.compute_output_shape:
             return super().symbolic_outputs(inputs, args, kwargs)
-        states = self.get_states()
-        try:
-            return self._try_out(inputs, args, kwargs)
-        finally:
-            self.set_states(states)
+        return self._try_out(inputs, args, kwargs)
 
     # --- the call ---
 
@@ -267,7 +272,7 @@ class Model(Trainer, Layer):
 
     def reset_states(self) -> None:
         """Let the next batch start from zeros in every stateful layer."""
-        self.set_states([None] * len(_stateful(self)))
+        self.set_states([None] * len(stateful_layers(self)))
 
     def get_states(self) -> list:
         """Return the states that the next batch will start from.
@@ -278,7 +283,7 @@ class Model(Trainer, Layer):
             For every stateful layer, in the order of the layers, a list of arrays ``(batch, units)``, or
             None before its first batch. The arrays are copies.
         """
-        return [_copied(layer.states) for layer in _stateful(self)]
+        return [copied(layer.states) for layer in stateful_layers(self)]
 
     def set_states(self, states: list) -> None:
         """Let the next batch start from these states, in the form in which `get_states` returns them.
@@ -289,7 +294,7 @@ class Model(Trainer, Layer):
             If there are not as many entries as stateful layers. (Their shapes are compared when the layer
             uses them.)
         """
-        layers = _stateful(self)
+        layers = stateful_layers(self)
         if len(states) != len(layers):
             names = ", ".join(layer.name for layer in layers) or "(there are none)"
             raise ValueError(
@@ -297,7 +302,7 @@ class Model(Trainer, Layer):
                 f"found {len(states)}"
             )
         for layer, state in zip(layers, states, strict=True):
-            layer.states = _copied(state)
+            layer.states = copied(state)
 
     # --- copies ---
 
@@ -535,27 +540,6 @@ def _names(nest: Any) -> list[str]:
     names = [x.name for x in leaves(nest)]
     earlier = [names[:i].count(name) for i, name in enumerate(names)]
     return [f"{name}_{n}" if n else name for name, n in zip(names, earlier, strict=True)]
-
-
-def _inside(layer: Layer) -> list[Layer]:
-    """Return all layers inside one, and those inside them."""
-    found = {}
-    for inner in layer.sublayers:
-        found |= dict.fromkeys([inner, *_inside(inner)])
-    return list(found)
-
-
-def _stateful(layer: Layer) -> list[Layer]:
-    """Return the outermost layers inside that keep states from batch to batch."""
-    found = {}
-    for inner in layer.sublayers:
-        keeps = getattr(inner, "stateful", False) and hasattr(inner, "states")
-        found |= dict.fromkeys([inner] if keeps else _stateful(inner))
-    return list(found)
-
-
-def _copied(states: Any) -> Any:
-    return map_leaves(lambda x: None if x is None else ops.to_array(x).copy(), states)
 
 
 def _wrong_shape(owner: str, declared: SymbolicTensor, shape: tuple) -> ValueError:

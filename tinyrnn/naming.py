@@ -5,16 +5,46 @@ from __future__ import annotations
 import difflib
 import inspect
 import re
+import sys
+import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-__all__ = ["Configurable", "by_name", "lookup", "nearest", "serialize", "snake_case"]
+import numpy as np
+
+__all__ = [
+    "Configurable",
+    "auto_name",
+    "by_name",
+    "clear_session",
+    "lookup",
+    "nearest",
+    "serialize",
+    "snake_case",
+    "warn_user",
+]
 
 
 def snake_case(name: str) -> str:
     """``"SimpleRNN" -> "simple_rnn"``, ``"MaxPooling1D" -> "max_pooling1d"``, as Keras names layers."""
     name = re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", re.sub(r"\W+", "", name))
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+_name_counts: Counter[str] = Counter()
+
+
+def auto_name(kind: str) -> str:
+    """Return ``kind``, ``kind_1``, ``kind_2``, ...: each once in this process, as Keras counts."""
+    n = _name_counts[kind]
+    _name_counts[kind] += 1
+    return f"{kind}_{n}" if n else kind
+
+
+def clear_session() -> None:
+    """Start the automatic names over: the next LSTM is called ``lstm`` again."""
+    _name_counts.clear()
 
 
 def by_name(*classes: type) -> dict[str, type]:
@@ -30,6 +60,14 @@ def nearest(name: str, known: Iterable[str]) -> str:
     if close:
         return f"; did you mean {lower[close[0]]!r}?"
     return f"; known are {', '.join(known)}" if known else ""
+
+
+def warn_user(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn, with the line of the user's program and not one of this package."""
+    frame, depth = sys._getframe(1), 2
+    while frame is not None and frame.f_globals.get("__name__", "").startswith("tinyrnn."):
+        frame, depth = frame.f_back, depth + 1
+    warnings.warn(message, category, stacklevel=depth)
 
 
 class Configurable:
@@ -61,7 +99,9 @@ class Configurable:
     def clone(self, **changes: Any) -> Any:
         """Return a new object made with the same arguments, but for the `changes`; nothing is shared."""
         arguments = {n: _clone(getattr(self, n)) for n in self._parameters() if hasattr(self, n)}
-        return type(self)(**(arguments | changes))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # of old spellings: said when they were written
+            return type(self)(**(arguments | changes))
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Any:
@@ -83,6 +123,8 @@ def serialize(value: Any) -> Any:
         return type(value)(serialize(v) for v in value)
     if isinstance(value, Mapping):
         return {k: serialize(v) for k, v in value.items()}
+    if isinstance(value, np.generic):
+        return value.item()
     if inspect.isfunction(value) or hasattr(value, "__wrapped__"):
         return value.__name__
     return value

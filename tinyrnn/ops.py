@@ -343,7 +343,7 @@ def _axes(axis, ndim) -> tuple[int, ...]:
     """`axis` as a tuple of non-negative numbers."""
     if axis is None:
         return tuple(range(ndim))
-    return tuple(a % ndim for a in ((axis,) if isinstance(axis, int) else axis))
+    return tuple(int(a) % ndim for a in ((axis,) if isinstance(axis, int | np.integer) else axis))
 
 
 def _restore(g, shape, axis, keepdims):
@@ -467,8 +467,12 @@ norm.gradient(x=_norm_gradient)
 def matmul(a, b):
     """The matrix product ``a @ b`` of any ranks, by NumPy's rules (vectors, stacks of matrices)."""
     if len(b.shape) == 2 and len(a.shape) > 2:  # one product over all rows, where NumPy would loop
-        return (a.reshape(-1, a.shape[-1]) @ b).reshape(*a.shape[:-1], b.shape[-1])
+        return (_as_rows(a) @ b).reshape(*a.shape[:-1], b.shape[-1])
     return a @ b
+
+
+def _as_rows(x):
+    return reshape(x, shape=(math.prod(x.shape[:-1]), x.shape[-1]))
 
 
 def _matmul_gradient_a(g, b, a_shape):
@@ -485,8 +489,7 @@ def _matmul_gradient_b(g, a, b_shape):
     if len(b_shape) == 1:
         return matmul(swapaxes(a, axis1=-1, axis2=-2), expand_dims(g, axis=-1))[..., 0]
     if len(b_shape) == 2 and len(a.shape) > 2:  # again one product, not a stack of them to sum up
-        a = reshape(a, shape=(-1, a.shape[-1]))
-        g = reshape(g, shape=(-1, g.shape[-1]))
+        a, g = _as_rows(a), _as_rows(g)
     return matmul(swapaxes(a, axis1=-1, axis2=-2), g)
 
 
@@ -594,7 +597,7 @@ def scatter_add(x, ids, *, length):
     """Rows of `x` added up by their `ids`: the reverse of `take`, ``(length, ...)``."""
     xp = array_module(x)
     row_shape = x.shape[ids.ndim :]
-    rows, ids = x.reshape((ids.size, *row_shape)), ids.reshape(-1)
+    rows, ids = x.reshape((ids.size, *row_shape)), ids.reshape(-1) % length  # -1 is the last row
     out = xp.zeros((length, *row_shape), x.dtype)
     if xp is not np:
         xp.add.at(out, ids, rows)
@@ -694,10 +697,10 @@ def _reflected(op: Primitive):
 
 
 def _power(x, exponent):
-    if not isinstance(exponent, int | float):
-        raise TypeError(
-            f"power: expected a number as exponent, found {type(exponent).__name__}; use exp and log"
-        )
+    if isinstance(exponent, np.generic):
+        exponent = exponent.item()
+    if not isinstance(exponent, int | float):  # of tensors: for positive bases
+        return exp(exponent * log(x))
     return square(x) if exponent == 2 else power(x, exponent=exponent)
 
 
@@ -706,7 +709,27 @@ def _getitem(x, index):
     return getitem(x, index=index)
 
 
+_OF_NUMPY = {
+    getattr(np, name): op
+    for name, op in {
+        "add": add, "subtract": subtract, "multiply": multiply, "divide": divide, "negative": negative,
+        "matmul": matmul, "maximum": maximum, "minimum": minimum, "greater": greater, "less": less,
+        "greater_equal": greater_equal, "less_equal": less_equal, "equal": equal, "not_equal": not_equal,
+        "exp": exp, "expm1": expm1, "log": log, "log1p": log1p, "sqrt": sqrt, "square": square, "abs": abs,
+        "sign": sign, "sin": sin, "cos": cos, "tanh": tanh,
+    }.items()
+}  # fmt: skip
+
+
+def _array_ufunc(self, ufunc, method, *inputs, **settings):
+    """Take NumPy's functions for the operations here: ``array + tensor``, ``np.tanh(tensor)``."""
+    if ufunc not in _OF_NUMPY or method != "__call__" or settings:
+        raise TypeError(f"np.{ufunc.__name__} cannot be differentiated; see tinyrnn.ops for what can")
+    return _OF_NUMPY[ufunc](*inputs)
+
+
 for _class in (Tensor, Symbolic):
+    _class.__array_ufunc__ = _array_ufunc
     _class.__add__ = lambda a, b: add(a, b)
     _class.__sub__ = lambda a, b: subtract(a, b)
     _class.__mul__ = lambda a, b: multiply(a, b)
@@ -717,6 +740,8 @@ for _class in (Tensor, Symbolic):
     _class.__rtruediv__ = _reflected(divide)
     _class.__neg__ = lambda x: negative(x)
     _class.__pow__ = _power
+    _class.__rpow__ = lambda x, base: exp(x * math.log(base))
+    _class.__abs__ = lambda x: abs(x)
     _class.__gt__ = lambda a, b: greater(a, b)
     _class.__ge__ = lambda a, b: greater_equal(a, b)
     _class.__lt__ = lambda a, b: less(a, b)

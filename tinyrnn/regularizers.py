@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from numbers import Real
 from typing import Any
 
 from tinyrnn import ops
@@ -29,7 +30,7 @@ class Regularizer(Configurable):
 
 
 def _factor(owner: Regularizer, name: str, value: Any) -> float:
-    if not isinstance(value, float | int) or not 0 <= value < math.inf:
+    if not isinstance(value, Real) or not 0 <= value < math.inf:
         raise ValueError(
             f"{type(owner).__name__}: {name}: expected a finite number from 0 on, found {value!r}"
         )

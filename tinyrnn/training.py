@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import closing
 from typing import Any
@@ -17,7 +16,7 @@ from tinyrnn.callbacks import CallbackList, History
 from tinyrnn.compiling import Average, CompiledLoss, CompiledMetrics, distinct, outputs_of
 from tinyrnn.data import Batches, ClassWeight, as_batch, make_batches, split, unpack
 from tinyrnn.layers.base import warn_old_spelling
-from tinyrnn.naming import serialize
+from tinyrnn.naming import serialize, warn_user
 from tinyrnn.nest import leaves, map_leaves
 from tinyrnn.ops import to_array
 
@@ -186,6 +185,7 @@ class Trainer:
         if isinstance(sample_weight, ClassWeight):
             sample_weight = sample_weight(y, y_pred)
         loss = self.compute_loss(x, y, y_pred, sample_weight, training=True)
+        self._call_losses = []  # they hold the graph of this step
         self._minimize(loss)
         return self._log(loss, x, y, y_pred, sample_weight)
 
@@ -457,6 +457,8 @@ class Trainer:
             return None
         if isinstance(data, list):
             warn_old_spelling("validation_data=[x, y]", "validation_data=(x, y)")
+        if hasattr(data, "__array__"):
+            raise ValueError("validation_data: expected (x, y) or (x, y, sample_weight), found one array")
         x, y, sample_weight = unpack(data, "validation_data")
         return make_batches(x, y, sample_weight, batch_size=batch_size, steps=steps)
 
@@ -479,7 +481,7 @@ class Trainer:
         try:
             for epoch in epochs:
                 if batches.peek() is None:
-                    warnings.warn(f"x: the data have ended before epoch {epoch + 1}", stacklevel=3)
+                    warn_user(f"x: the data have ended before epoch {epoch + 1}")
                     break
                 logs = self._train_epoch(epoch, batches, callbacks)
                 if validation is not None and is_due(epoch):
@@ -510,10 +512,9 @@ class Trainer:
         loss = logs.get("loss", 0.0)
         if not self._warned_loss and not math.isfinite(loss):
             self._warned_loss = True
-            warnings.warn(
+            warn_user(
                 f"loss is {loss} at batch {step + 1} of epoch {epoch + 1}: a lower learning rate or "
-                "clipnorm=1.0 may help, unless the data hold nan",
-                stacklevel=5,
+                "clipnorm=1.0 may help, unless the data hold nan"
             )
 
     def _test_epoch(self, batches: Batches, callbacks: CallbackList) -> dict[str, Any]:

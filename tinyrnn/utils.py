@@ -10,9 +10,18 @@ from typing import Any
 import numpy as np
 
 from tinyrnn.backend import floatx, new_generator, set_random_seed
+from tinyrnn.naming import clear_session
 from tinyrnn.preprocessing.sequence import pad_sequences
 
-__all__ = ["PyDataset", "pad_sequences", "set_random_seed", "timeseries_dataset_from_array", "to_categorical"]
+__all__ = [
+    "PyDataset",
+    "Sequence",
+    "clear_session",
+    "pad_sequences",
+    "set_random_seed",
+    "timeseries_dataset_from_array",
+    "to_categorical",
+]
 
 
 def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
@@ -105,6 +114,9 @@ class PyDataset:
 
     def on_epoch_end(self) -> None:
         """Do what must be done after every epoch; nothing here."""
+
+
+Sequence = PyDataset  # what Keras called it before
 
 
 class _Windows(PyDataset):

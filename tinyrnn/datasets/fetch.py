@@ -14,7 +14,6 @@ import subprocess
 import sys
 import tempfile
 import textwrap
-import warnings
 import zipfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -22,6 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from tinyrnn.naming import warn_user
 
 __all__ = ["Carrier", "Download", "RawFile", "cached", "data_folder", "fetch", "progress"]
 
@@ -185,7 +186,7 @@ def cached(name: str, made_from: str, make: Callable[[], Arrays]) -> Arrays:
         try:
             _write(path, arrays | {ORIGIN: np.array(made_from)})
         except OSError as error:  # a read-only folder must not stop anybody from working
-            warnings.warn(f"the data could not be kept and will be fetched again: {error}", stacklevel=3)
+            warn_user(f"the data could not be kept and will be fetched again: {error}")
     return arrays
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import functools
 import inspect
 import threading
-import warnings
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -16,32 +14,17 @@ import numpy as np
 from tinyrnn import initializers, regularizers
 from tinyrnn.autograd import Leaf, Tensor, no_grad
 from tinyrnn.backend import array_module, floatx
-from tinyrnn.layers.graph import Call, SymbolicTensor, is_symbolic, shapes_of
-from tinyrnn.naming import Configurable, lookup, nearest, snake_case
+from tinyrnn.layers.graph import Call, SymbolicTensor, is_numbers, is_symbolic, shapes_of
+from tinyrnn.naming import Configurable, auto_name, lookup, nearest, snake_case, warn_user
 from tinyrnn.nest import leaves, map_leaves
+from tinyrnn.ops import to_array
 
-__all__ = ["Layer", "Variable", "clear_session", "get_layer", "warn_old_spelling"]
-
-# --- names ------------------------------------------------------------------------------------------------
-
-_name_counts: Counter[str] = Counter()
-
-
-def auto_name(kind: str) -> str:
-    """Return ``kind``, ``kind_1``, ``kind_2``, ...: each once in this process, as Keras counts."""
-    n = _name_counts[kind]
-    _name_counts[kind] += 1
-    return f"{kind}_{n}" if n else kind
-
-
-def clear_session() -> None:
-    """Start the automatic names over: the next LSTM is called ``lstm`` again."""
-    _name_counts.clear()
+__all__ = ["Layer", "Variable", "get_layer", "warn_old_spelling"]
 
 
 def warn_old_spelling(old: str, new: str) -> None:
     """Warn that an argument of an older Keras was accepted, and how it is spelled today."""
-    warnings.warn(f"{old} is an old spelling, accepted here; write {new}", FutureWarning, stacklevel=4)
+    warn_user(f"{old} is an old spelling, accepted here; write {new}", FutureWarning)
 
 
 # --- weights ----------------------------------------------------------------------------------------------
@@ -170,6 +153,7 @@ class Layer(Configurable):
     min_ndim: int | None = None  # or must at least have
     needs_floats = False  # whether integers among the inputs are made floats
     input_layout = ""  # what the axes are, for the message
+    fewer_axes_hint = ""  # what may be the cause if there are fewer
 
     def __init__(
         self,
@@ -343,7 +327,15 @@ class Layer(Configurable):
     # --- losses ---
 
     def add_loss(self, loss: Any) -> None:
-        """Add a scalar tensor to the loss of the model, for this call (use inside `call`)."""
+        """Add a scalar tensor to the loss of the model, for this call.
+
+        Raises
+        ------
+        RuntimeError
+            Outside of `call`, where there is no loss to add to.
+        """
+        if not _state.depth:
+            raise RuntimeError(f"{self.name}.add_loss: only inside call(), where a loss is computed")
         _state.losses.append(loss)
 
     @property
@@ -389,7 +381,12 @@ class Layer(Configurable):
             lengths = zip(y.shape, other.shape, strict=True)
             return SymbolicTensor(tuple(a if a == b else None for a, b in lengths), y.dtype)
 
-        small, larger = attempt(2), leaves(attempt(3))
+        before = [(layer, copied(layer.states)) for layer in stateful_layers(self)]
+        try:
+            small, larger = attempt(2), leaves(attempt(3))
+        finally:  # a trial is no batch: what it left in the layers inside goes
+            for layer in stateful_layers(self):
+                layer.states = dict(before).get(layer)
         return map_leaves(merge, small)
 
     @property
@@ -419,7 +416,10 @@ class Layer(Configurable):
             return
         layout = f" {self.input_layout}" if self.input_layout else ""
         if self.input_ndim is not None and len(shape) != self.input_ndim:
-            raise ValueError(f"{self.name}: expected {self.input_ndim} axes{layout}, found shape {shape}")
+            hint = self.fewer_axes_hint if len(shape) < self.input_ndim else ""
+            raise ValueError(
+                f"{self.name}: expected {self.input_ndim} axes{layout}, found shape {shape}{hint}"
+            )
         if self.min_ndim is not None and len(shape) < self.min_ndim:
             raise ValueError(
                 f"{self.name}: expected at least {self.min_ndim} axes{layout}, found shape {shape}"
@@ -470,10 +470,9 @@ class Layer(Configurable):
         if mask is not None and not self.supports_masking:
             if not self._warned_mask:
                 self._warned_mask = True
-                warnings.warn(
+                warn_user(
                     f"{self.name}: a {type(self).__name__} does not pass a mask on; what follows sees "
-                    "every step of its output as valid",
-                    stacklevel=4,
+                    "every step of its output as valid"
                 )
             mask = None
         elif self.supports_masking:
@@ -498,10 +497,12 @@ class Layer(Configurable):
         """
         if is_symbolic([inputs, list(args), kwargs]):
             return self._call_symbolically(inputs, args, kwargs)
-        inputs = map_leaves(self._as_tensor, inputs)
+        inputs = self._as_tensor(inputs) if is_numbers(inputs) else map_leaves(self._as_tensor, inputs)
         shape = shapes_of(inputs)
         self.check_input(shape)
-        self._ensure_built(shape)
+        if not self.built:
+            with _building:
+                self._ensure_built(shape)
         accepted = call_parameters(type(self))
         with _calling(kwargs.get("training")) as outermost:
             if "training" in accepted:
@@ -509,7 +510,10 @@ class Layer(Configurable):
             else:
                 kwargs.pop("training", None)
             mask = kwargs.get("mask")
-            mask = self._masks_in(inputs) if mask is None else map_leaves(_as_mask, mask)
+            if mask is None:
+                mask = self._masks_in(inputs)
+            else:
+                mask = _as_mask(mask) if is_numbers(mask) else map_leaves(_as_mask, mask)
             if "mask" in accepted:
                 kwargs["mask"] = mask
             else:
@@ -529,6 +533,8 @@ class Layer(Configurable):
     def _as_tensor(self, x: Any) -> Any:
         if x is None or isinstance(x, bool):
             return x
+        if isinstance(x, Layer | str):
+            raise TypeError(f"{self.name}: expected a tensor or an array to be called on, found {x!r}")
         tensor = x if isinstance(x, Tensor) else Tensor(x)
         if tensor.dtype != self.dtype and (self.needs_floats or tensor.dtype.kind == "f"):
             mask = tensor.mask
@@ -561,6 +567,8 @@ class Layer(Configurable):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
 
+
+_building = threading.RLock()  # two threads may call a new layer at once: one builds, the other waits
 
 # --- helpers ----------------------------------------------------------------------------------------------
 
@@ -600,6 +608,28 @@ def custom_object_scope(objects: Mapping[str, type[Layer]] | None) -> Iterator[N
                 _classes[name] = known
 
 
+def layers_inside(layer: Layer) -> list[Layer]:
+    """Return all layers inside one, and those inside them."""
+    found = {}
+    for inner in layer.sublayers:
+        found |= dict.fromkeys([inner, *layers_inside(inner)])
+    return list(found)
+
+
+def stateful_layers(layer: Layer) -> list[Layer]:
+    """Return the outermost layers inside one that keep states from batch to batch."""
+    found = {}
+    for inner in layer.sublayers:
+        keeps = getattr(inner, "stateful", False) and hasattr(inner, "states")
+        found |= dict.fromkeys([inner] if keeps else stateful_layers(inner))
+    return list(found)
+
+
+def copied(states: Any) -> Any:
+    """Return copies of the arrays in a nest of states."""
+    return map_leaves(lambda x: None if x is None else to_array(x).copy(), states)
+
+
 def positive_int(owner: Layer, argument: str, value: Any) -> int:
     """Return `value` if it is an integer from 1 on.
 
@@ -630,6 +660,7 @@ _parameters_of_call: dict[type, frozenset[str]] = {}
 
 
 def call_parameters(cls: type) -> frozenset[str]:
+    """Return the names of the parameters of a layer class's `call`."""
     if cls not in _parameters_of_call:
         _parameters_of_call[cls] = frozenset(inspect.signature(cls.call).parameters)
     return _parameters_of_call[cls]
@@ -643,6 +674,7 @@ def _as_mask(mask: Any) -> Any:
 
 
 def is_shape(x: Any) -> bool:
+    """Whether this is one shape, a tuple of lengths or None, and not a nest of shapes."""
     return isinstance(x, tuple) and all(n is None or isinstance(n, int | np.integer) for n in x)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -361,11 +362,19 @@ class CallCell(Layer):
     Its step may be anything, so it runs as a graph of tensors, one time step after the other.
     """
 
-    def __init__(self, cell: Any, **kwargs: Any):
-        super().__init__(name=getattr(cell, "name", None) or snake_case(type(cell).__name__), **kwargs)
+    def __init__(self, cell: Any, name: str | None = None, **kwargs: Any):
+        super().__init__(
+            name=name or getattr(cell, "name", None) or snake_case(type(cell).__name__), **kwargs
+        )
         self.cell = cell
         takes = inspect.signature(cell.call).parameters
         self._takes_training = "training" in takes
+
+    def clone(self, **changes: Any) -> CallCell:
+        """Return a cell of its own: a layer is made anew, any other object is copied."""
+        return super().clone(
+            **({} if isinstance(self.cell, Layer) else {"cell": deepcopy(self.cell)} | changes)
+        )
 
     @property
     def state_size(self) -> Any:
@@ -426,9 +435,11 @@ def as_cell(cell: Any) -> Any:
     if isinstance(cell, list | tuple):
         return StackedRNNCells(cell)
     if isinstance(cell, dict):
-        return get_layer(cell)
+        return as_cell(get_layer(cell))
     if isinstance(cell, RNNCell | StackedRNNCells | CallCell):
         return cell
+    if hasattr(cell, "return_sequences"):
+        raise ValueError(f"RNN: {cell!r} is a layer; an RNN takes a cell, like LSTMCell")
     if not hasattr(cell, "call") or not hasattr(cell, "state_size"):
         raise ValueError(
             "RNN: a cell needs call(inputs, states) and state_size, or step(x, r, s, p) as a subclass of "

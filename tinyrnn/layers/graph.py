@@ -34,8 +34,6 @@ class SymbolicTensor(Symbolic):
         Of the layer that made it.
     """
 
-    __array_ufunc__ = None
-
     def __init__(self, shape: tuple, dtype: str):
         self.shape = tuple(shape)
         self.dtype = str(dtype)
@@ -57,6 +55,12 @@ class SymbolicTensor(Symbolic):
         raise TypeError(
             f"ops.{op.name} on the symbolic output of layer {self.name!r}: in a functional model "
             "wrap operations in a Lambda layer or in a layer of your own"
+        )
+
+    def __iter__(self) -> Any:
+        raise TypeError(
+            f"the output of layer {self.name!r} is one tensor, nothing to unpack; "
+            "a recurrent layer returns its states too with return_state=True"
         )
 
     def __repr__(self) -> str:
@@ -104,15 +108,17 @@ def is_symbolic(nest: Any) -> bool:
 
 def shapes_of(nest: Any) -> Any:
     """Return the shape of a tensor or array, or those of a nest, None where there is no array."""
-    if isinstance(nest, list | tuple) and not _is_numbers(nest):
+    if isinstance(nest, list | tuple) and not is_numbers(nest):
         return [shapes_of(x) for x in nest]
     if isinstance(nest, dict):
         return {key: shapes_of(x) for key, x in nest.items()}
     return None if nest is None else tuple(np.shape(nest) if not hasattr(nest, "shape") else nest.shape)
 
 
-def _is_numbers(nest: Any) -> bool:
-    return bool(nest) and all(isinstance(x, int | float | bool | np.generic) for x in leaves(nest))
+def is_numbers(nest: Any) -> bool:
+    """Whether a list, however deep, holds nothing but numbers: an array, not a nest of arrays."""
+    is_list = isinstance(nest, list | tuple) and len(nest) > 0
+    return is_list and all(isinstance(x, int | float | np.generic) for x in leaves(nest))
 
 
 def in_order(nest: Any) -> list:

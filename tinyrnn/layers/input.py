@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tinyrnn.backend import floatx
-from tinyrnn.layers.base import Layer
+from tinyrnn.layers.base import Layer, is_shape
 from tinyrnn.layers.graph import Call, SymbolicTensor
 
 __all__ = ["Input", "InputLayer"]
@@ -43,6 +43,8 @@ class InputLayer(Layer):
         if batch_shape is None:
             batch_shape = (batch_size, *((shape,) if isinstance(shape, int) else shape))
         self.batch_shape = tuple(batch_shape)
+        if not is_shape(self.batch_shape):
+            raise ValueError(f"Input: expected a shape like (None, 3), found {batch_shape!r}")
         self.built = True
         Call(self, (), {}, SymbolicTensor(self.batch_shape, self.dtype))
 

@@ -10,9 +10,10 @@ from typing import Any
 
 from tinyrnn import ops, recurrent
 from tinyrnn.backend import array_module
-from tinyrnn.layers.base import Layer, warn_old_spelling
-from tinyrnn.layers.cells import GRUCell, LSTMCell, RNNCell, SimpleRNNCell, as_cell
-from tinyrnn.naming import nearest, snake_case
+from tinyrnn.layers.base import Layer, map_shapes, warn_old_spelling
+from tinyrnn.layers.cells import CallCell, GRUCell, LSTMCell, RNNCell, SimpleRNNCell, as_cell
+from tinyrnn.layers.graph import shapes_of
+from tinyrnn.naming import nearest, serialize, snake_case
 
 __all__ = ["GRU", "LSTM", "RNN", "SimpleRNN"]
 
@@ -49,6 +50,7 @@ class RNN(Layer):
     supports_masking = True
     input_ndim = 3
     input_layout = "(batch, time, features)"
+    fewer_axes_hint = "; a recurrent layer before this one needs return_sequences=True"
     needs_floats = True
 
     def __init__(
@@ -79,6 +81,11 @@ class RNN(Layer):
         self.kernel_choice: Any = None
         self._states: Any = None
 
+    def get_config(self) -> dict[str, Any]:
+        """Return what the constructor needs; of a cell in Keras's style its own configuration."""
+        config = super().get_config()
+        return config | {"cell": serialize(self.cell.cell)} if isinstance(self.cell, CallCell) else config
+
     # --- shapes and states ---
 
     @property
@@ -102,6 +109,15 @@ class RNN(Layer):
         size = self.cell.output_size
         output = (batch, length, size) if self.return_sequences else (batch, size)
         return [output, *_state_shapes(batch, self.cell.state_size)] if self.return_state else output
+
+    def _output_shape_of_call(self, input_shape: tuple, kwargs: dict) -> Any:
+        given = kwargs.get("initial_state")
+        if given is not None:
+            expected = _state_shapes(None, self.cell.state_size)
+            found = shapes_of(given if isinstance(given, list | tuple) else [given])
+            if _lengths(found) != _lengths(expected):
+                raise ValueError(f"{self.name}: expected initial states of shapes {expected}, found {found}")
+        return self.compute_output_shape(input_shape)
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         """Return the mask for sequences, None for a last output and for states."""
@@ -161,7 +177,8 @@ class RNN(Layer):
         if self.stateful and batch != self.build_shape[0]:
             raise ValueError(
                 f"{self.name}: a stateful layer goes on row by row; it was built for batches of "
-                f"{self.build_shape[0]}, found one of {batch}"
+                f"{self.build_shape[0]}, found one of {batch}; give batch_size={self.build_shape[0]}, and as "
+                "many samples as fill whole batches"
             )
 
     # --- the call ---
@@ -232,6 +249,11 @@ def map_tensors(function: Any, states: Any) -> Any:
 def _state_shapes(batch: int | None, size: Any) -> list:
     sizes = size if isinstance(size, list | tuple) else [size]
     return [_state_shapes(batch, s) if isinstance(s, list | tuple) else (batch, s) for s in sizes]
+
+
+def _lengths(shapes: Any) -> Any:
+    """Drop the batch axis of every shape in a nest."""
+    return map_shapes(lambda shape: shape[1:], shapes)
 
 
 class _CellLayer(RNN):

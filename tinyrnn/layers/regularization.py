@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,7 @@ class _Disturbance(SameShape):
 
 def check_rate(owner: Layer, argument: str, rate: Any) -> float:
     """Return `rate` if it is a fraction, 0 and 1 included; a ValueError names the layer's class if not."""
-    if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate <= 1:
+    if isinstance(rate, bool) or not isinstance(rate, Real) or not 0 <= rate <= 1:
         raise ValueError(f"{type(owner).__name__}: {argument}: expected a number from 0 to 1, found {rate!r}")
     return float(rate)
 

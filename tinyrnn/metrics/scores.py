@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ from tinyrnn import ops
 from tinyrnn.backend import EPSILON
 from tinyrnn.losses import as_floats, joint_mask, match_shapes
 from tinyrnn.metrics.base import Metric, host, weigh
+from tinyrnn.naming import warn_user
 
 __all__ = ["AUC", "F1Score", "Precision", "R2Score", "Recall"]
 
@@ -101,10 +101,9 @@ class R2Score(Metric):
                 score = (total * score).sum() / total.sum()
         freedom = self.size - self.num_regressors - 1
         if self.num_regressors and freedom <= 0:
-            warnings.warn(
+            warn_user(
                 f"R2Score: {self.num_regressors} regressors are too many for {self.size} elements to adjust "
-                "the score",
-                stacklevel=2,
+                "the score"
             )
         elif self.num_regressors:
             score = 1.0 - (1.0 - score) * (self.size - 1.0) / freedom

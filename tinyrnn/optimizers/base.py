@@ -8,8 +8,8 @@ a model has, and to large ones in blocks that stay in the cache.
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from tinyrnn.backend import array_module, floatx, is_float
-from tinyrnn.naming import Configurable, nearest, serialize, snake_case
+from tinyrnn.naming import Configurable, nearest, serialize, snake_case, warn_user
 from tinyrnn.ops import to_array
 from tinyrnn.optimizers import schedules
 
@@ -184,12 +184,10 @@ class Optimizer(Configurable):
         """Return the learning rate, which may hide in `unknown`; refuse what else is there."""
         name = type(self).__name__
         if unknown.pop("decay", None) is not None:
-            warnings.warn(
-                f"{name}: decay is ignored; use a schedule, such as InverseTimeDecay", FutureWarning, 4
-            )
+            warn_user(f"{name}: decay is ignored; use a schedule, such as InverseTimeDecay", FutureWarning)
         if "lr" in unknown:
             learning_rate = unknown.pop("lr")
-            warnings.warn(f"{name}: lr is an old spelling of learning_rate", FutureWarning, 4)
+            warn_user(f"{name}: lr is an old spelling of learning_rate", FutureWarning)
         if unknown:
             option = next(iter(unknown))
             raise ValueError(f"{name}: unknown argument {option!r}{nearest(option, self._parameters())}")
@@ -274,6 +272,19 @@ class Optimizer(Configurable):
         self._slots = {name: slot for group in self._groups for name, slot in group.items()}
         self.built = True
 
+    def __deepcopy__(self, memo: dict) -> Optimizer:
+        """Return a copy for the copies of the variables: what it finds them by, and its views, are new."""
+        copy = memo[id(self)] = object.__new__(type(self))
+        for name, value in vars(self).items():
+            if name not in ("_index", "_gradient", "_shared", "_groups", "_slots"):
+                setattr(copy, name, deepcopy(value, memo))
+        if self.built:
+            copy.built = False
+            copy.build(copy._trainable)
+            for mine, found in zip(copy.variables, self.variables, strict=True):
+                mine.data[...] = found.data
+        return copy
+
     def _flat(self, fill: float = 0.0) -> _Flat:
         return _Flat(self._trainable, self._dtype, fill)
 
@@ -356,7 +367,7 @@ class Optimizer(Configurable):
         if not found:
             raise ValueError(f"{self.name}: no gradient for any variable: {missing}")
         if missing:
-            warnings.warn(f"{self.name}: no gradient for {missing}", UserWarning, 3)
+            warn_user(f"{self.name}: no gradient for {missing}")
         return found
 
     def _step(self, found: dict[int, Any]) -> None:

@@ -102,7 +102,7 @@ def run(
     inputs = [xz, U, *biases, *params, *states0]
     keep = is_recording() and any(isinstance(x, Tensor) and x.requires_grad for x in inputs)
     outputs, *states = _fused(
-        *inputs, cell=cell, mask=mask, rec_mask=rec_mask, reverse=reverse, kernel=KERNELS[kernel], keep=keep
+        *inputs, cell=cell, mask=mask, rec_mask=rec_mask, reverse=reverse, kernel=kernel, keep=keep
     )
     return outputs, states
 
@@ -118,7 +118,7 @@ def _unpack(cell: Cell, inputs: Sequence) -> tuple:
 def _fused(*inputs, cell, mask, rec_mask, reverse, kernel, keep):
     """Run a whole sequence as one operation: outputs and final states."""
     arguments = (*_unpack(cell, inputs), mask, rec_mask, reverse)
-    outputs, states, residuals = kernel.forward(cell, *arguments, keep=keep)
+    outputs, states, residuals = KERNELS[kernel].forward(cell, *arguments, keep=keep)
     return (outputs, *states), residuals
 
 
@@ -126,7 +126,7 @@ def _fused(*inputs, cell, mask, rec_mask, reverse, kernel, keep):
 def _fused_gradients(g, inputs, residuals, needs, cell, mask, rec_mask, reverse, kernel):
     if any(isinstance(d, Tensor) for d in g):
         return _differentiable_gradients(g, inputs, needs, cell, mask, rec_mask, reverse)
-    d_xz, d_U, d_b, d_params, d_states = kernel.backward(residuals, g[0], g[1:])
+    d_xz, d_U, d_b, d_params, d_states = KERNELS[kernel].backward(residuals, g[0], g[1:])
     biases = [d_b] if len(inputs) > 2 + len(cell.params) + len(cell.states) else []
     return [d_xz, d_U, *biases, *d_params, *d_states]
 

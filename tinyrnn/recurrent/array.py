@@ -18,20 +18,22 @@ from tinyrnn.recurrent.trace import trace
 
 __all__ = ["backward", "compiled", "forward"]
 
-_modules: WeakKeyDictionary[Cell, ModuleType] = WeakKeyDictionary()
+_modules: WeakKeyDictionary[Cell, tuple[int, ModuleType]] = WeakKeyDictionary()
 
 
 def compiled(cell: Cell) -> ModuleType:
-    """Return the generated module of `cell`, derived once per cell object.
+    """Return the generated module of `cell`, derived once, and again when the cell was changed.
 
     Raises
     ------
     TraceError
         If the cell's step is not elementwise.
     """
-    if cell not in _modules:
-        _modules[cell] = load(emit_python(cell, trace(cell)), type(cell).__name__)
-    return _modules[cell]
+    changes, module = _modules.get(cell, (-1, None))
+    if changes != cell.changes:
+        module = load(emit_python(cell, trace(cell)), type(cell).__name__)
+        _modules[cell] = cell.changes, module
+    return module
 
 
 class Step(NamedTuple):
@@ -116,7 +118,6 @@ def backward(residuals: Residuals, d_outputs: Any, d_final: Sequence) -> tuple:
     d_params = [xp.zeros_like(p) for p in params]
     zeros = xp.zeros((batch, units), U.dtype)
     d_states = [zeros if d is None else d for d in d_final]
-    d_states += [zeros] * (len(cell.states) - len(d_states))
     for t, states, saved, _, late_saved in reversed(steps):
         if d_outputs is not None:
             d_states[0] = d_states[0] + d_outputs[:, t]
@@ -128,7 +129,7 @@ def backward(residuals: Residuals, d_outputs: Any, d_final: Sequence) -> tuple:
         d_x, d_r, d_s, d_p = code.backward(*d_states, *saved, *states, *params)
         d_s = [zeros if d is None else d for d in d_s]
         if late:
-            d_v = products.transposed([d_r[k] for k in late], late)
+            d_v = products.transposed(_filled(d_r, late, zeros), late)
             more = code.late_backward(d_v, *late_saved, *states, *params)
             d_x, d_r = _add(d_x, more[0]), _add(d_r, more[1])
             d_s, d_p = _add(d_s, more[2]), _add(d_p, more[3])
@@ -138,7 +139,7 @@ def backward(residuals: Residuals, d_outputs: Any, d_final: Sequence) -> tuple:
             if d is not None:
                 total += d.sum(axis=0)
         d_s = list(d_s)
-        d_s[0] = d_s[0] + products.transposed([d_r[k] for k in early], early)
+        d_s[0] = d_s[0] + products.transposed(_filled(d_r, early, zeros), early)
         d_states = d_s if d_kept is None else [a + b for a, b in zip(d_s, d_kept, strict=True)]
     d_U = _kernel_gradient(xp, steps, d_rz, rec_mask, early, late)
     return d_xz.transpose(1, 0, 2), d_U, d_rz.sum(axis=(0, 1)), d_params, d_states
@@ -157,6 +158,11 @@ def _split(z: Any, units: int) -> list:
 def _join(out: Any, gates: Sequence, units: int) -> None:
     for k, d in enumerate(gates):
         out[:, k * units : (k + 1) * units] = 0.0 if d is None else d
+
+
+def _filled(gates: Sequence, which: Sequence[int], zeros: Any) -> list:
+    """Return some of the gates' gradients, with zeros for those that a step does not use."""
+    return [zeros if gates[k] is None else gates[k] for k in which]
 
 
 def _add(some: Sequence, more: Sequence) -> list:

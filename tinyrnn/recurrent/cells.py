@@ -16,11 +16,22 @@ et al. (2014) for the GRU; the variants, their order of gates and their names ar
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 from tinyrnn import activations
+from tinyrnn.naming import nearest
 
-__all__ = ["GRU", "LSTM", "Cell", "SimpleRNN"]
+__all__ = ["GRU", "LSTM", "Cell", "Names", "SimpleRNN"]
+
+
+class Names(SimpleNamespace):
+    """The arguments of a step: one attribute for each name."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise AttributeError(f"step: the cell declares no {name!r}{nearest(name, vars(self))}")
 
 
 class Cell:
@@ -48,6 +59,13 @@ class Cell:
     params: tuple[str, ...] = ()
     two_biases: bool = False
     late_gates: tuple[str, ...] = ()
+
+    changes = 0  # counts what was set on the cell: code derived before it is stale
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if not name.startswith("_"):
+            vars(self)["changes"] = self.changes + 1
 
     activation = staticmethod(activations.tanh)
     recurrent_activation = staticmethod(activations.sigmoid)

@@ -13,11 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+
 from tinyrnn.autograd import Primitive, Symbolic, Tensor, enable_grad, grad
-from tinyrnn.recurrent.cells import Cell
+from tinyrnn.recurrent.cells import Cell, Names
 
 __all__ = ["Expr", "Stage", "Trace", "TraceError", "names", "trace"]
 
@@ -55,6 +56,9 @@ class Expr(Symbolic):
         """Return the formula ``op(*inputs)``."""
         if op.name not in ARITHMETIC | FUNCTIONS:
             raise TraceError(f"ops.{op.name} is not an elementwise operation")
+        inputs = tuple(x.item() if isinstance(x, np.generic) else x for x in inputs)
+        if any(isinstance(x, np.ndarray) for x in inputs):
+            raise TraceError("an array in the place of a number")
         simpler = _simplify(op.name, inputs)
         if simpler is not None:
             return simpler
@@ -148,7 +152,7 @@ def _trace_function(cell: Cell, function: Any, gates: Sequence[str], n_outputs: 
     table: dict = {}
 
     def namespace(prefix, of):
-        return SimpleNamespace(
+        return Names(
             **{n: Tensor(_intern(table, "symbol", (f"{prefix}_{n}",)), requires_grad=True) for n in of}
         )
 
@@ -157,10 +161,12 @@ def _trace_function(cell: Cell, function: Any, gates: Sequence[str], n_outputs: 
     inputs = [t for space in (x, r, s, p) for t in vars(space).values()]
     outputs = function(x, r, s, p)
     outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+    name = f"{type(cell).__name__}.{function.__name__}"
     if len(outputs) != n_outputs:
-        raise ValueError(
-            f"{type(cell).__name__}.{function.__name__}: expected {n_outputs} results, found {len(outputs)}"
-        )
+        raise ValueError(f"{name}: expected {n_outputs} results, found {len(outputs)}")
+    for y in outputs:
+        if not isinstance(y, Tensor):
+            raise TraceError(f"{name}: expected tensors computed from x, r, s and p, found {y!r}")
     seeds = [Tensor(_intern(table, "symbol", (f"d_{i}",))) for i in range(n_outputs)]
     found = grad(outputs, inputs, seeds)
     gradients = {repr(t.data): g.data for t, g in zip(inputs, found, strict=True) if isinstance(g.data, Expr)}

@@ -7,11 +7,10 @@ come from the graph.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from types import SimpleNamespace
 from typing import Any
 
 from tinyrnn import ops
-from tinyrnn.recurrent.cells import Cell
+from tinyrnn.recurrent.cells import Cell, Names
 
 __all__ = ["run", "step_cell", "unroll"]
 
@@ -84,16 +83,28 @@ def step_cell(
         r = h @ U[:, index[gate]]
         return r if b_r is None else r + b_r[index[gate]]
 
-    x = SimpleNamespace(**{gate: xz[:, index[gate]] for gate in cell.gates})
-    s = SimpleNamespace(**dict(zip(cell.states, states, strict=True)))
-    p = SimpleNamespace(**dict(zip(cell.params, params, strict=True)))
+    x = Names(**{gate: xz[:, index[gate]] for gate in cell.gates})
+    s = Names(**dict(zip(cell.states, states, strict=True)))
+    p = Names(**dict(zip(cell.params, params, strict=True)))
     early = [gate for gate in cell.gates if gate not in cell.late_gates]
-    r = SimpleNamespace(**{gate: product(states[0], gate) for gate in early})
+    r = Names(**{gate: product(states[0], gate) for gate in early})
     if cell.late_gates:
         late = cell.late_input(x, r, s, p)
         vars(r).update({gate: product(late, gate) for gate in cell.late_gates})
     new = cell.step(x, r, s, p)
-    return list(new) if isinstance(new, tuple) else [new]
+    new = list(new) if isinstance(new, tuple) else [new]
+    _check_states(cell, new, states)
+    return new
+
+
+def _check_states(cell: Cell, new: list, old: Sequence) -> None:
+    """Compare what a step returned with the states before: a reduction, say, would have lost an axis."""
+    found, expected = ([getattr(s, "shape", s) for s in states] for states in (new, old))
+    if found != expected:
+        raise ValueError(
+            f"{type(cell).__name__}.step: expected the states {', '.join(cell.states)} of shapes {expected}, "
+            f"found {found}"
+        )
 
 
 def run(cell, xz, U, b_r, params, states0, mask=None, rec_mask=None, reverse=False) -> tuple:
