@@ -9,6 +9,7 @@ os.environ["JAX_ENABLE_X64"] = "1"
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
+from older_keras import skip_what_has_changed
 
 import tinyrnn
 
@@ -21,6 +22,10 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("tinyrnn")
+
+
+def pytest_collection_modifyitems(items):
+    skip_what_has_changed(items)
 
 
 @pytest.fixture

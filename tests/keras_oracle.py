@@ -15,7 +15,6 @@ import warnings
 import jax
 import keras
 import numpy as np
-import pytest
 from keras.src.backend import get_keras_mask, set_keras_mask
 from keras.src.backend.common.dtypes import BIT64_TO_BIT32_DTYPE
 
@@ -29,15 +28,6 @@ from tinyrnn.nest import leaves, map_leaves
 # float64: agreement to many more digits than any wrong formula has. float32: rounding, which sums of some
 # hundred terms amplify.
 TOLERANCE = {"float64": 1e-9, "float32": 2e-5}
-
-# For Python 3.10 there is no newer Keras than 3.12, and a few numbers have changed since.
-KERAS = tuple(map(int, keras.__version__.split(".")[:2]))
-
-
-def since_3_15(change):
-    """Skip a test where Keras is older, saying what has changed."""
-    return pytest.mark.skipif(KERAS < (3, 15), reason=f"Keras {keras.__version__} is older: {change}")
-
 
 MASKS = ("right", "left", "holes", "empty row", "all")
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from keras_oracle import MASKS, compare, compare_layer, draw, float_type, make_mask, since_3_15
+from keras_oracle import MASKS, compare, compare_layer, draw, float_type, make_mask
 
 import tinyrnn
 from tinyrnn import layers, ops
@@ -81,7 +81,6 @@ def test_few_steps(kind, length):
     compare(maker(kind, options), draw(B, length, F), make_mask("holes", B, length))
 
 
-@since_3_15("it does not divide the regularization of outputs by the batch size")
 @pytest.mark.parametrize("kind", ["LSTM", "GRU"])
 def test_activity_regularizer(kind):
     options = {"activity_regularizer": "l2", "return_sequences": True}

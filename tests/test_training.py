@@ -6,7 +6,7 @@ import warnings
 import keras
 import numpy as np
 import pytest
-from keras_oracle import draw, float_type, since_3_15
+from keras_oracle import draw, float_type
 
 import tinyrnn
 from tinyrnn import callbacks, layers, losses, metrics, ops, optimizers
@@ -106,19 +106,8 @@ FITS = {
 }  # fmt: skip
 
 
-CHANGED = {
-    "regression, partial batch, regularizers, validation_split": since_3_15(
-        "it does not divide the regularization of outputs by the batch size"
-    ),
-    "masks, weights of tokens": since_3_15("it adds 1e-7 to the number of valid steps"),
-}
-
-
 @pytest.mark.filterwarnings("ignore:(the data ended|Your input ran out)")
-@pytest.mark.parametrize(
-    "case",
-    [pytest.param(case, marks=CHANGED[case]) if case in CHANGED else case for case in FITS],
-)
+@pytest.mark.parametrize("case", FITS)
 def test_fit_is_that_of_keras(case):
     make, x, y, compiled, fitted = FITS[case]
     # Keras on JAX takes the metrics of training after the mask is lost; those of validation have it.
@@ -150,7 +139,6 @@ def _as_list(outputs):
     return outputs if isinstance(outputs, list) else [outputs]
 
 
-@since_3_15("it does not reset the metrics before a single batch")
 def test_single_batches_are_those_of_keras():
     with float_type("float64"):
         ours, theirs = both(bits)

@@ -38,6 +38,8 @@ from tinyrnn.layers.regularization import (
 from tinyrnn.layers.reshaping import Flatten, Permute, RepeatVector, Reshape
 from tinyrnn.layers.wrappers import TimeDistributed
 
+GlobalAvgPool1D, GlobalMaxPool1D = GlobalAveragePooling1D, GlobalMaxPooling1D  # Keras's short names
+
 __all__ = [
     "GRU",
     "LSTM",
@@ -59,6 +61,8 @@ __all__ = [
     "GaussianDropout",
     "GaussianNoise",
     "GlobalAveragePooling1D",
+    "GlobalAvgPool1D",
+    "GlobalMaxPool1D",
     "GlobalMaxPooling1D",
     "Input",
     "InputLayer",
