@@ -1,5 +1,7 @@
 """Recurrent layers against Keras: outputs, states, masks, every gradient; and what Keras lacks."""
 
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -562,10 +564,17 @@ def test_stateful_needs_one_batch_size():
     layer(x)
 
 
-@pytest.mark.parametrize("units", [0, -1, 2.5, "8"])
+@pytest.mark.parametrize("units", [0, -1, 2.5, "8", True])
 def test_units_must_be_positive(units):
-    with pytest.raises(ValueError, match="units must be a positive integer, found"):
+    with pytest.raises(ValueError, match="LSTMCell: units: expected an integer from 1 on, found"):
         LSTM(units)
+
+
+def test_numbers_of_numpy_are_numbers():
+    layer = LSTM(np.int64(3), dropout=np.float32(0.25))
+    assert json.loads(json.dumps(layer.get_config()))["dropout"] == 0.25
+    with pytest.raises(ValueError, match=r"LSTMCell: dropout: expected a number, found '0\.2'"):
+        LSTM(3, dropout="0.2")
 
 
 def test_unknown_arguments_and_names():

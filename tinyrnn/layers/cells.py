@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from copy import deepcopy
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy as np
 from tinyrnn import activations, constraints, initializers, ops, recurrent, regularizers
 from tinyrnn.autograd import Tensor
 from tinyrnn.backend import EPSILON, array_module, new_generator
-from tinyrnn.layers.base import Layer, get_layer
+from tinyrnn.layers.base import Layer, get_layer, positive_int
 from tinyrnn.naming import snake_case
 from tinyrnn.recurrent import cells, unrolled
 
@@ -84,9 +85,7 @@ class RNNCell(Layer, cells.Cell):
     ):
         kwargs.pop("implementation", None)  # Keras's choice between two ways to compute the same
         super().__init__(**kwargs)
-        if not isinstance(units, int | np.integer) or units < 1:
-            raise ValueError(f"{self.name}: units must be a positive integer, found {units!r}")
-        self.units = int(units)
+        self.units = positive_int(self, "units", units)
         self.activation = activations.get(activation)
         self.use_bias = use_bias
         self.kernel_initializer = initializers.get(kernel_initializer)
@@ -98,11 +97,17 @@ class RNNCell(Layer, cells.Cell):
         self.kernel_constraint = constraints.get(kernel_constraint)
         self.recurrent_constraint = constraints.get(recurrent_constraint)
         self.bias_constraint = constraints.get(bias_constraint)
-        self.dropout = min(1.0, max(0.0, dropout))
-        self.recurrent_dropout = min(1.0, max(0.0, recurrent_dropout))
+        self.dropout = self._rate("dropout", dropout)
+        self.recurrent_dropout = self._rate("recurrent_dropout", recurrent_dropout)
         self.seed = seed
         self._generator = new_generator(seed)
         self._masks: tuple | None = None
+
+    def _rate(self, argument: str, value: Any) -> float:
+        """Return a fraction; as in Keras, what lies outside of 0 ... 1 is taken for the nearer end."""
+        if not isinstance(value, Real):
+            raise ValueError(f"{type(self).__name__}: {argument}: expected a number, found {value!r}")
+        return min(1.0, max(0.0, float(value)))
 
     @property
     def state_size(self) -> int | list[int]:
