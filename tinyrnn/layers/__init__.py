@@ -1,7 +1,7 @@
 """Layers, by Keras's names."""
 
 from tinyrnn.layers.attention import AdditiveAttention, Attention
-from tinyrnn.layers.base import Layer, Variable
+from tinyrnn.layers.base import Layer
 from tinyrnn.layers.bidirectional import Bidirectional
 from tinyrnn.layers.cells import GRUCell, LSTMCell, RNNCell, SimpleRNNCell, StackedRNNCells
 from tinyrnn.layers.core import Activation, Dense, Lambda, LeakyReLU, Masking, ReLU, Softmax
@@ -36,6 +36,7 @@ from tinyrnn.layers.regularization import (
     SpatialDropout1D,
 )
 from tinyrnn.layers.reshaping import Flatten, Permute, RepeatVector, Reshape
+from tinyrnn.layers.variable import Variable
 from tinyrnn.layers.wrappers import TimeDistributed
 
 GlobalAvgPool1D, GlobalMaxPool1D = GlobalAveragePooling1D, GlobalMaxPooling1D  # Keras's short names

@@ -12,77 +12,20 @@ from typing import Any
 import numpy as np
 
 from tinyrnn import initializers, regularizers
-from tinyrnn.autograd import Leaf, Tensor, no_grad
+from tinyrnn.autograd import Tensor, no_grad
 from tinyrnn.backend import array_module, floatx
 from tinyrnn.layers.graph import Call, SymbolicTensor, is_numbers, is_symbolic, shapes_of
+from tinyrnn.layers.variable import Variable
 from tinyrnn.naming import Configurable, auto_name, lookup, nearest, snake_case, warn_user
 from tinyrnn.nest import leaves, map_leaves
 from tinyrnn.ops import to_array
 
-__all__ = ["Layer", "Variable", "get_layer", "warn_old_spelling"]
+__all__ = ["Layer", "get_layer", "warn_old_spelling"]
 
 
 def warn_old_spelling(old: str, new: str) -> None:
     """Warn that an argument of an older Keras was accepted, and how it is spelled today."""
     warn_user(f"{old} is an old spelling, accepted here; write {new}", FutureWarning)
-
-
-# --- weights ----------------------------------------------------------------------------------------------
-
-
-class Variable(Tensor):
-    """A weight: a leaf of the graph with a name, changed in place by optimizers.
-
-    Parameters
-    ----------
-    data : array
-        Copied; its type is the weight's.
-    name : str
-        Within its layer (``"kernel"``).
-    trainable : bool
-        Whether gradients are computed for it.
-    regularizer, constraint : callable, optional
-        See `tinyrnn.regularizers` and `tinyrnn.constraints`.
-
-    Attributes
-    ----------
-    path : str
-        ``layer/name``, unique in a model.
-    """
-
-    def __init__(self, data, name="variable", trainable=True, regularizer=None, constraint=None):
-        super().__init__(array_module(data).array(data))
-        self.name = name
-        self.path = name
-        self.regularizer = regularizer
-        self.constraint = constraint
-        self.trainable = trainable
-
-    @property
-    def trainable(self) -> bool:
-        """Whether gradients are computed for this weight."""
-        return self.node is not None
-
-    @trainable.setter
-    def trainable(self, value: bool) -> None:
-        if value != self.trainable:
-            self.node = Leaf() if value else None
-
-    def assign(self, value: Any) -> None:
-        """Overwrite the values, in place.
-
-        Raises
-        ------
-        ValueError
-            If `value` has another shape.
-        """
-        value = value.data if isinstance(value, Tensor) else value
-        if np.shape(value) != self.shape:
-            raise ValueError(f"{self.path}: expected values of shape {self.shape}, found {np.shape(value)}")
-        self.data[...] = array_module(self.data).asarray(value, dtype=self.dtype)
-
-    def __repr__(self) -> str:
-        return f"<Variable {self.path} shape={self.shape} dtype={self.dtype}>"
 
 
 # --- what holds during a call -----------------------------------------------------------------------------
