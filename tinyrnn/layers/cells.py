@@ -6,7 +6,7 @@ The equations are in `tinyrnn.recurrent.cells`; here they get weights, dropout a
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from numbers import Real
 from typing import Any
@@ -368,18 +368,18 @@ class CallCell(Layer):
     """
 
     def __init__(self, cell: Any, name: str | None = None, **kwargs: Any):
-        super().__init__(
-            name=name or getattr(cell, "name", None) or snake_case(type(cell).__name__), **kwargs
-        )
+        cell = get_layer(cell) if isinstance(cell, Mapping) else cell
+        name = name or getattr(cell, "name", None) or snake_case(type(cell).__name__)
+        super().__init__(name=name, **kwargs)
         self.cell = cell
         takes = inspect.signature(cell.call).parameters
         self._takes_training = "training" in takes
 
     def clone(self, **changes: Any) -> CallCell:
         """Return a cell of its own: a layer is made anew, any other object is copied."""
-        return super().clone(
-            **({} if isinstance(self.cell, Layer) else {"cell": deepcopy(self.cell)} | changes)
-        )
+        if not isinstance(self.cell, Layer):
+            changes = {"cell": deepcopy(self.cell)} | changes
+        return super().clone(**changes)
 
     @property
     def state_size(self) -> Any:

@@ -42,9 +42,9 @@ class InputLayer(Layer):
             raise ValueError("Input: give either shape= (without the batch axis) or batch_shape=")
         if batch_shape is None:
             batch_shape = (batch_size, *((shape,) if isinstance(shape, int) else shape))
-        self.batch_shape = tuple(batch_shape)
-        if not is_shape(self.batch_shape):
+        if not is_shape(tuple(batch_shape)):
             raise ValueError(f"Input: expected a shape like (None, 3), found {batch_shape!r}")
+        self.batch_shape = tuple(None if n is None else int(n) for n in batch_shape)
         self.built = True
         Call(self, (), {}, SymbolicTensor(self.batch_shape, self.dtype))
 
