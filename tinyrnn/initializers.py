@@ -131,7 +131,9 @@ class _Random(Initializer):
 
     def draw(self, generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
         """Return float64 values drawn from `generator`."""
-        raise NotImplementedError
+        raise NotImplementedError(
+            f"{type(self).__name__}: a random initializer defines draw(generator, shape)"
+        )
 
 
 def _truncated_normal(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:

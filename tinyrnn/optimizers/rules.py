@@ -7,6 +7,7 @@ counted from 1. Where epsilon stands, and what starts at 0, is as in Keras; othe
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -114,7 +115,24 @@ class RMSprop(Optimizer):
         return momentum
 
 
-class Adam(Optimizer):
+class _TwoDecays(Optimizer):
+    """Base of Adam and its relatives: a mean of the gradients and one of their size, each with its decay."""
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        **options: Any,
+    ):
+        super().__init__(learning_rate, **options)
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+
+
+class Adam(_TwoDecays):
     """Momentum over the root of the mean square, both corrected for their start: Kingma & Ba (2015).
 
     ``m += (1 - beta_1) * (g - m); v += (1 - beta_2) * (g² - v)``
@@ -141,10 +159,7 @@ class Adam(Optimizer):
         amsgrad: bool = False,
         **options: Any,
     ):
-        super().__init__(learning_rate, **options)
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
-        self.epsilon = epsilon
+        super().__init__(learning_rate, beta_1, beta_2, epsilon, **options)
         self.amsgrad = amsgrad
 
     def slots(self) -> list[dict[str, float]]:
@@ -198,7 +213,7 @@ class AdamW(Adam):
         )
 
 
-class Nadam(Optimizer):
+class Nadam(_TwoDecays):
     """Adam with Nesterov's momentum: Dozat (2016).
 
     ``u_t = beta_1 * (1 - 0.96^t / 2); P = u_1 * ... * u_t``
@@ -215,19 +230,11 @@ class Nadam(Optimizer):
         See `Optimizer`.
     """
 
-    def __init__(
-        self,
-        learning_rate: Any = 0.001,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-7,
-        **options: Any,
-    ):
-        super().__init__(learning_rate, **options)
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
-        self.epsilon = epsilon
-        self._u_product = Slot("u_product", f"{self.name}/u_product", np.ones(()))
+    def build(self, variables: Iterable[Any]) -> None:
+        """Make both means for each variable, and the product P."""
+        if not self.built:
+            self._u_product = Slot("u_product", f"{self.name}/u_product", np.ones(()))
+        super().build(variables)
 
     def slots(self) -> list[dict[str, float]]:
         """Return both means."""
@@ -329,7 +336,7 @@ class Adadelta(Optimizer):
         return lr * step
 
 
-class Adamax(Optimizer):
+class Adamax(_TwoDecays):
     """Adam with the largest gradient in place of the root mean square: Kingma & Ba (2015), section 7.1.
 
     ``m += (1 - beta_1) * (g - m); u = max(beta_2 * u, |g|)``
@@ -343,19 +350,6 @@ class Adamax(Optimizer):
     **options
         See `Optimizer`.
     """
-
-    def __init__(
-        self,
-        learning_rate: Any = 0.001,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-7,
-        **options: Any,
-    ):
-        super().__init__(learning_rate, **options)
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
-        self.epsilon = epsilon
 
     def slots(self) -> list[dict[str, float]]:
         """Return the mean and the decaying maximum."""
