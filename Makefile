@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test lint format clean
+.PHONY: demo test lint format bench bench-startup clean
 
 demo: $(VENV)/.demo       ## train an LSTM on film reviews, print its accuracy, draw its curves
 	$(BIN)/python examples/imdb_lstm.py $(ARGS)
@@ -19,6 +19,12 @@ format: $(VENV)/.lint     ## rewrite the layout
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+bench: $(VENV)/.bench     ## measure tinyrnn beside its peers: twenty minutes, ARGS=--quick for two
+	$(BIN)/python -m benchmarks $(ARGS)
+
+bench-startup: $(VENV)/.bench  ## the same for import time, size and the first step
+	$(BIN)/python -m benchmarks.startup $(ARGS)
+
 clean:                    ## remove what these commands made
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
 
@@ -30,6 +36,7 @@ $(BIN)/python:
 $(VENV)/.demo: extras = [plot,datasets]
 $(VENV)/.test: extras = [test]
 $(VENV)/.lint: extras = [lint]
+$(VENV)/.bench: extras = [bench]
 $(VENV)/.%: setup.cfg pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.$(extras)'
 	touch $@

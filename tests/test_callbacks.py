@@ -305,6 +305,27 @@ def test_a_list_hands_one_sorted_dictionary_from_callback_to_callback():
     assert listed.callbacks[0].params == {"epochs": 2}
 
 
+def test_only_hooks_that_do_something_are_called(monkeypatch):
+    """Under whichever name: nothing is prepared for the others, since batches may be short."""
+
+    class OfClass(Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            calls.append(("class", batch, logs))
+
+    class OlderName(Callback):
+        def on_batch_end(self, batch, logs=None):
+            calls.append(("older name", batch, logs))
+
+    calls, of_object = [], Callback()
+    of_object.on_train_batch_end = lambda batch, logs=None: calls.append(("object", batch, logs))
+    monkeypatch.setattr(Callback, "on_epoch_end", lambda *a: calls.append("nothing to do"))
+    listed = CallbackList([Callback(), OfClass(), OlderName(), of_object], model=Model())
+    listed.on_train_batch_begin(0)
+    listed.on_train_batch_end(1, {"b": np.float32(2), "a": 1})
+    listed.on_epoch_end(0, {"a": 1})
+    assert calls == [(who, 1, {"a": 1.0, "b": 2.0}) for who in ("class", "older name", "object")]
+
+
 def test_what_is_no_callback_is_refused():
     with pytest.raises(TypeError, match=r"expected Callback objects, found .*EarlyStopping"):
         CallbackList([callbacks.EarlyStopping])

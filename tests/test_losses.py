@@ -118,6 +118,21 @@ def test_gradients_of_both_orders(name, labels, predictions, options):
     gradcheck(masked, [y_pred])
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("mean_squared_error", {}),
+        ("binary_crossentropy", {}),
+        ("binary_crossentropy", {"from_logits": True}),
+        ("binary_crossentropy", {"label_smoothing": 0.2, "axis": 1}),
+    ],
+)
+def test_labels_have_gradients_too(name, options):
+    rng = np.random.default_rng(5)
+    y_true, y_pred = 0.1 + 0.8 * rng.random((2, 2, 5, 3))
+    gradcheck(lambda y, p: getattr(losses, name)(y, p, **options), [y_true, y_pred])
+
+
 @each
 def test_gradient_equals_that_of_keras_at_saturation(name, labels, predictions, options):
     rng = np.random.default_rng(4)

@@ -171,6 +171,9 @@ def test_matmul_of_any_rank(a, b):
     a, b = numbers(a, "real", 1), numbers(b, "real", 2)
     np.testing.assert_allclose(ops.matmul(a, b), a @ b)
     gradcheck(ops.matmul, [a, b])
+    c = numbers((a @ b).shape[-1:], "real", 3)
+    np.testing.assert_allclose(ops.affine(a, b, c), a @ b + c)
+    gradcheck(ops.affine, [a, b, c])
 
 
 SHAPE_OPS = {
@@ -246,7 +249,7 @@ def test_every_primitive_is_tested_here():
         "softmax",
         "log_softmax",
     }
-    tested |= {"cumsum", "matmul", "take", "scatter_add", "getitem", *SHAPE_OPS}
+    tested |= {"cumsum", "matmul", "affine", "take", "scatter_add", "getitem", *SHAPE_OPS}
     without_gradient = {
         "greater",
         "greater_equal",

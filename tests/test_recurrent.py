@@ -15,7 +15,8 @@ from tinyrnn.autograd import Tensor, grad, no_grad
 from tinyrnn.gradcheck import gradcheck
 from tinyrnn.recurrent import array, cells, unrolled
 from tinyrnn.recurrent import trace as trace_module
-from tinyrnn.recurrent.emit import emit_python, load
+from tinyrnn.recurrent.emit import emit_python
+from tinyrnn.recurrent.files import load
 from tinyrnn.recurrent.trace import TraceError, trace
 
 # --- cells to try -----------------------------------------------------------------------------------------

@@ -192,10 +192,10 @@ def test_importing_loads_nothing_heavy():
 # From the ground up, as docs/architecture.md has them; what stands in one line does not import each other.
 FLOORS = """
 version naming nest
-backend progress plotting
+backend progress plotting threads
 autograd
 ops
-gradcheck activations initializers regularizers constraints preprocessing
+lookup gradcheck activations initializers regularizers constraints preprocessing
 utils datasets losses recurrent
 metrics optimizers callbacks data
 layers

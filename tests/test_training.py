@@ -344,6 +344,16 @@ def test_losses_of_layers_are_part_of_every_loss():
     assert alone.evaluate(X, verbose=0) < before
 
 
+def test_evaluation_sees_at_once_which_weights_are_regularized():
+    model = Sequential([Input((3,)), Dense(1, kernel_regularizer="l2")])
+    model.compile(optimizers.SGD(0.0), "mse")
+    model.train_on_batch(X, REAL)
+    with_penalty = model.evaluate(X, REAL, verbose=0)
+    model.layers[0].trainable = False
+    penalty = 0.01 * np.sum(model.get_weights()[0] ** 2)
+    np.testing.assert_allclose(model.evaluate(X, REAL, verbose=0), with_penalty - penalty, rtol=1e-5)
+
+
 def test_metrics_start_anew_in_every_epoch_evaluation_and_batch():
     _, model = trained(epochs=2)
     once = model.evaluate(X, BIT, verbose=0)

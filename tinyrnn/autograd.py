@@ -17,6 +17,7 @@ import itertools
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -35,17 +36,22 @@ __all__ = [
     "primitive",
 ]
 
-_mode = threading.local()
+
+class _Mode(threading.local):
+    recording = True
+
+
+_mode = _Mode()
 
 
 def is_recording() -> bool:
     """Whether operations leave nodes behind in this thread."""
-    return getattr(_mode, "recording", True)
+    return _mode.recording
 
 
 @contextmanager
 def _recording(flag: bool) -> Iterator[None]:
-    before = is_recording()
+    before = _mode.recording
     _mode.recording = flag
     try:
         yield
@@ -230,6 +236,7 @@ class Tensor:
 # --- the graph --------------------------------------------------------------------------------------------
 
 _numbers = itertools.count()
+_number = attrgetter("number")
 
 
 class Node:
@@ -237,14 +244,14 @@ class Node:
 
     __slots__ = ("n_outputs", "number", "op", "parents", "saved", "shapes", "static")
 
-    def __init__(self, op, parents, shapes, saved, static, outputs):
+    def __init__(self, op, parents, shapes, saved, static, n_outputs):
         self.number = next(_numbers)
         self.op: Primitive = op
         self.parents: tuple[tuple[Node, int] | None, ...] = parents
         self.shapes: tuple[tuple[int, ...], ...] = shapes
-        self.saved: dict | None = saved
-        self.static: dict = static
-        self.n_outputs = len(outputs)
+        self.saved: dict[str, Any] | None = saved
+        self.static: dict[str, Any] = static
+        self.n_outputs: int = n_outputs
 
     def release(self) -> None:
         """Forget the saved arrays; the parents stay, so that a second way back can say what is wrong."""
@@ -257,7 +264,7 @@ class Leaf(Node):
     __slots__ = ("grad",)
 
     def __init__(self):
-        super().__init__(None, (), (), {}, {}, (None,))
+        super().__init__(None, (), (), {}, {}, 1)
         self.grad = None
 
     def release(self) -> None:
@@ -265,15 +272,59 @@ class Leaf(Node):
 
 
 class _Rule:
-    """A gradient rule and, from the names of its parameters, what has to be saved for it."""
+    """A gradient rule of `op` and, from the names of its parameters, what it is to be called with."""
 
-    def __init__(self, function: Callable):
+    def __init__(self, op: Primitive, function: Callable):
         self.function = function
-        self.names = tuple(inspect.signature(function).parameters)
+        names = tuple(inspect.signature(function).parameters)
+        self.saves = [(name, op.places[name]) for name in names if name in op.places]
+        self.arguments = [_argument(op, name) for name in names]
 
-    def saves(self, op: Primitive) -> list[str]:
-        """Return the names of arrays the rule wants, inputs or results of `op`."""
-        return [n for n in self.names if n in op.inputs or n in ("out", "residuals", op.variadic)]
+    def __call__(self, node: Node, g: Any, needs: tuple, as_tensors: bool) -> Any:
+        """Apply the rule at `node`; the arguments are tensors that continue the graph if asked for."""
+        return self.function(*[argument(node, g, needs, as_tensors) for argument in self.arguments])
+
+
+def _argument(op: Primitive, name: str) -> Callable:
+    """Return how to find what a rule of `op` calls `name`: a function of what `_Rule` is called with."""
+    if name == "g":
+        return lambda node, g, needs, as_tensors: g
+    if name in op.inputs:
+        i = op.inputs[name]
+        return lambda node, g, needs, as_tensors: (
+            _linked(node.saved[name], node.parents[i]) if as_tensors else node.saved[name]
+        )
+    if name == "out":
+        return lambda node, g, needs, as_tensors: _results(node, as_tensors)
+    if name == op.variadic:
+        return lambda node, g, needs, as_tensors: (
+            list(map(_linked, node.saved[name], node.parents[len(op.inputs) :]))
+            if as_tensors
+            else node.saved[name]
+        )
+    if name == "residuals":
+        return lambda node, g, needs, as_tensors: node.saved[name]
+    if name == "shapes":
+        return lambda node, g, needs, as_tensors: node.shapes
+    if name == "needs":
+        return lambda node, g, needs, as_tensors: needs
+    if name.endswith("_shape") and name[:-6] in op.inputs:
+        i = op.inputs[name[:-6]]
+        return lambda node, g, needs, as_tensors: node.shapes[i]
+    default = op.settings.get(name)
+    return lambda node, g, needs, as_tensors: node.static.get(name, default)
+
+
+def _linked(array: Any, parent: tuple[Node, int] | None) -> Any:
+    """Return a kept array as the tensor it was, if it was one with a history."""
+    return array if parent is None else Tensor._of(array, *parent)
+
+
+def _results(node: Node, as_tensors: bool) -> Any:
+    results = node.saved["out"]
+    if as_tensors:
+        results = tuple(_linked(x, (node, i)) for i, x in enumerate(results))
+    return results if node.n_outputs > 1 else results[0]
 
 
 class Primitive:
@@ -319,6 +370,9 @@ class Primitive:
         self.inputs = {p.name: i for i, p in enumerate(parameters) if p.kind is p.POSITIONAL_OR_KEYWORD}
         self.variadic = next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL), None)
         self.settings = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+        # Where in ``[*inputs, outputs, residuals]`` a rule finds what it names.
+        self.places: dict[str | None, int | slice] = {"out": -2, "residuals": -1, **self.inputs}
+        self.places[self.variadic] = slice(len(self.inputs), -2)
         self.has_residuals = residuals
         self.casts = casts
         self.rules: dict[int, _Rule] = {}
@@ -326,11 +380,11 @@ class Primitive:
 
     def gradient(self, **rules: Callable) -> None:
         """Declare one rule per input: ``op.gradient(a=lambda g, b: g * b, ...)``."""
-        self.rules = {self.inputs[name]: _Rule(rule) for name, rule in rules.items()}
+        self.rules = {self.inputs[name]: _Rule(self, rule) for name, rule in rules.items()}
 
     def gradients(self, rule: Callable) -> Callable:
         """Declare one rule for all inputs: it returns a gradient, or None, for each (a decorator)."""
-        self.joint = _Rule(rule)
+        self.joint = _Rule(self, rule)
         return rule
 
     def __repr__(self) -> str:
@@ -338,21 +392,30 @@ class Primitive:
 
     def __call__(self, *inputs: Any, **static: Any) -> Any:
         """Compute, and leave a node behind if an input needs a gradient."""
+        for x in inputs:
+            if isinstance(x, _TRACED):
+                return self._trace(inputs, static)
+        out = self.forward(*inputs, **static)
+        return out[0] if self.has_residuals else out
+
+    def _trace(self, inputs: tuple, static: dict) -> Any:
+        """Compute with a tensor or a symbol among the inputs."""
         arrays, parents, has_tensor, symbolic = [], [], False, None
         for x in inputs:
             parent = None
             if isinstance(x, Tensor):
                 has_tensor = True
                 if x.node is not None:
-                    parent = (x.node, x.index)
+                    parent = x.node, x.index
                 x = x.data
-            if isinstance(x, Symbolic):
-                symbolic = x
+            if type(x) is not np.ndarray:
+                if isinstance(x, Symbolic):
+                    symbolic = x
+                elif isinstance(x, np.generic):  # counts as a number: it brings no type of its own
+                    x = x.item()
             arrays.append(x)
             parents.append(parent)
         residuals = None
-        if has_tensor:  # beside a tensor NumPy's scalars count as numbers: they bring no type of their own
-            arrays = [a.item() if isinstance(a, np.generic) else a for a in arrays]
         if symbolic is not None:
             out = symbolic.apply(self, tuple(arrays), static)
         else:
@@ -362,45 +425,55 @@ class Primitive:
         if not has_tensor:
             return out
         several = isinstance(out, tuple)
-        outputs = tuple(_as_array(o) for o in (out if several else (out,)))
-        self._check_types(arrays, outputs)
+        outputs = tuple(map(_as_array, out)) if several else (_as_array(out),)
         node = None
-        if is_recording() and any(parents):
-            node = self._record(arrays, tuple(parents), static, outputs, residuals)
-        tensors = tuple(Tensor._of(o, node if _differentiable(o) else None, i) for i, o in enumerate(outputs))
-        return tensors if several else tensors[0]
+        if _mode.recording and any(parents):
+            node = self._record(arrays, parents, static, outputs, residuals)
+        if several:
+            return tuple([self._wrap(o, node, i, arrays) for i, o in enumerate(outputs)])
+        return self._wrap(outputs[0], node, 0, arrays)
 
     def _record(self, arrays, parents, static, outputs, residuals) -> Node | None:
-        if self.joint is not None:
-            rules = [self.joint]
-        else:
-            parents = tuple(p if i in self.rules else None for i, p in enumerate(parents))
-            rules = [self.rules[i] for i, p in enumerate(parents) if p is not None]
-            if not rules:
-                return None
-        saved = {}
-        for name in itertools.chain.from_iterable(rule.saves(self) for rule in rules):
-            if name == "out":
-                saved[name] = outputs
-            elif name == "residuals":
-                saved[name] = residuals
-            elif name == self.variadic:
-                saved[name] = arrays[len(self.inputs) :]
-            else:
-                saved[name] = arrays[self.inputs[name]]
-        return Node(self, parents, tuple(map(np.shape, arrays)), saved, static, outputs)
+        rules = self._rules_for(parents)
+        if not rules:
+            return None
+        values, saved = [*arrays, outputs, residuals], {}
+        for rule in rules:
+            for name, place in rule.saves:
+                saved[name] = values[place]
+        shapes = [x.shape if hasattr(x, "shape") else np.shape(x) for x in arrays]
+        return Node(self, tuple(parents), shapes, saved, static, len(outputs))
 
-    def _check_types(self, inputs, outputs) -> None:
+    def _rules_for(self, parents: list) -> list[_Rule]:
+        """Return the rules that are to be asked; parents that no rule leads to become None."""
+        if self.joint is not None:
+            return [self.joint]
+        rules = []
+        for i, parent in enumerate(parents):
+            if parent is not None and i in self.rules:
+                rules.append(self.rules[i])
+            else:
+                parents[i] = None
+        return rules
+
+    def _wrap(self, out: Any, node: Node | None, index: int, arrays: list) -> Tensor:
+        """Return a result as a tensor; only floats and symbols have a history."""
+        if not isinstance(out, Symbolic):
+            dtype = out.dtype
+            if dtype == _WIDE and not self.casts:
+                self._check_types(arrays)
+            if dtype.kind != "f":
+                node = None
+        return Tensor._of(out, node, index)
+
+    def _check_types(self, inputs) -> None:
         """Refuse to widen float32 silently: one forgotten float64 array would double all the work."""
-        for out in outputs:
-            if not self.casts and getattr(out, "dtype", None) == np.float64:
-                for x in inputs:
-                    if getattr(x, "dtype", None) == np.float32:
-                        found = [str(getattr(x, "dtype", type(x).__name__)) for x in inputs]
-                        raise TypeError(
-                            f"{self.name}: the inputs {', '.join(found)} give float64; "
-                            "bring them to one float type with ops.cast"
-                        )
+        if any(getattr(x, "dtype", None) == np.float32 for x in inputs):
+            found = [str(getattr(x, "dtype", type(x).__name__)) for x in inputs]
+            raise TypeError(
+                f"{self.name}: the inputs {', '.join(found)} give float64; "
+                "bring them to one float type with ops.cast"
+            )
 
 
 def primitive(forward: Callable | None = None, **options: bool) -> Any:
@@ -410,12 +483,12 @@ def primitive(forward: Callable | None = None, **options: bool) -> Any:
     return Primitive(forward, **options)
 
 
+_TRACED = (Tensor, Symbolic)
+_WIDE = np.dtype("float64")
+
+
 def _as_array(x: Any) -> Any:
     return np.asarray(x) if isinstance(x, np.generic) else x
-
-
-def _differentiable(x: Any) -> bool:
-    return isinstance(x, Symbolic) or x.dtype.kind == "f"
 
 
 # --- the way back -----------------------------------------------------------------------------------------
@@ -476,19 +549,20 @@ def _propagate(outputs, seeds, wanted, retain_graph, create_graph) -> dict:
                 raise RuntimeError("backward: this tensor was not computed from one with requires_grad=True")
             continue
         _deposit(pending, x.node, x.index, _as_seed(x, seed, create_graph))
-    nodes = _reachable(pending)
-    on_way = nodes if wanted is None else _leading_to(nodes, {node for node, _ in wanted})
+    on_way = _reachable(pending)
+    if wanted is not None:
+        on_way = _leading_to(on_way, {node for node, _ in wanted})
     result = {}
     with _recording(create_graph):
-        for node in sorted(nodes, key=lambda n: n.number, reverse=True):
+        for node in sorted(on_way, key=_number, reverse=True):
             gradients = pending.pop(node, None)
-            if gradients is None or node not in on_way:
+            if gradients is None:
                 continue
             for index, g in enumerate(gradients):
-                if g is not None and (isinstance(node, Leaf) if wanted is None else (node, index) in wanted):
+                if g is not None and (not node.parents if wanted is None else (node, index) in wanted):
                     result[node, index] = g
-            for (parent, index), g in _pull(node, gradients, on_way, create_graph):
-                _deposit(pending, parent, index, g)
+            if node.parents:
+                _pull(node, gradients, on_way, pending, create_graph)
             if not retain_graph:
                 node.release()
     return result
@@ -524,7 +598,7 @@ def _reachable(start) -> set[Node]:
 def _leading_to(nodes: set[Node], targets: set[Node]) -> set[Node]:
     """Return those of `nodes` from which a gradient can reach one of `targets`."""
     leading = set()
-    for node in sorted(nodes, key=lambda n: n.number):
+    for node in sorted(nodes, key=_number):
         if node in targets or any(p is not None and p[0] in leading for p in node.parents):
             leading.add(node)
     return leading
@@ -537,58 +611,19 @@ def _deposit(pending: dict, node: Node, index: int, g: Any) -> None:
     slots[index] = g if slots[index] is None else slots[index] + g
 
 
-def _pull(node: Node, gradients: list, on_way: set[Node], as_tensors: bool) -> Iterator[tuple]:
-    """Apply the rule of `node`; yield ``((parent, index), gradient)`` for each parent on the way."""
-    if not node.parents:
-        return
+def _pull(node: Node, gradients: list, on_way: set[Node], pending: dict, as_tensors: bool) -> None:
+    """Apply the rule of `node`, and deposit what it says for each parent on the way."""
     op = node.op
     if node.saved is None:
         raise RuntimeError(f"{op.name}: this graph was freed by an earlier backward; use retain_graph=True")
-    needs = tuple(p is not None and p[0] in on_way for p in node.parents)
-    g = tuple(gradients) if node.n_outputs > 1 or op.joint else gradients[0]
-    if op.joint is not None:
-        results = enumerate(_call(op.joint, node, g, needs, as_tensors))
-    else:
-        results = (
-            (i, _call(op.rules[i], node, g, needs, as_tensors)) for i, need in enumerate(needs) if need
-        )
-    for i, value in results:
-        if needs[i] and value is not None:
-            yield node.parents[i], _unbroadcast(value, node.shapes[i])
-
-
-def _call(rule: _Rule, node: Node, g: Any, needs: tuple, as_tensors: bool) -> Any:
-    """Call `rule` with what its parameters name; tensors that continue the graph if asked for."""
-    op = node.op
-
-    def wrap(x, parent):
-        return Tensor._of(x, *parent) if as_tensors and parent is not None else x
-
-    arguments = []
-    for name in rule.names:
-        if name == "g":
-            value = g
-        elif name in op.inputs:
-            i = op.inputs[name]
-            value = wrap(node.saved[name], node.parents[i])
-        elif name == "out":
-            value = tuple(wrap(x, (node, i)) for i, x in enumerate(node.saved["out"]))
-            value = value if node.n_outputs > 1 else value[0]
-        elif name == op.variadic:
-            first = len(op.inputs)
-            value = [wrap(x, p) for x, p in zip(node.saved[name], node.parents[first:], strict=True)]
-        elif name == "residuals":
-            value = node.saved[name]
-        elif name == "shapes":
-            value = node.shapes
-        elif name == "needs":
-            value = needs
-        elif name.endswith("_shape") and name[:-6] in op.inputs:
-            value = node.shapes[op.inputs[name[:-6]]]
-        else:
-            value = node.static.get(name, op.settings.get(name))
-        arguments.append(value)
-    return rule.function(*arguments)
+    needs = [p is not None and p[0] in on_way for p in node.parents]
+    g = gradients[0] if node.n_outputs == 1 and op.joint is None else tuple(gradients)
+    values = None if op.joint is None else op.joint(node, g, tuple(needs), as_tensors)
+    for i, parent in enumerate(node.parents):
+        if needs[i]:
+            value = op.rules[i](node, g, needs, as_tensors) if values is None else values[i]
+            if value is not None:
+                _deposit(pending, *parent, _unbroadcast(value, node.shapes[i]))
 
 
 # --- broadcasting, undone by the engine -------------------------------------------------------------------
@@ -606,15 +641,14 @@ broadcast_to.gradient(x=lambda g: g)
 @primitive
 def _sum_to(x, *, shape):
     """Sum `x` over the axes along which `shape` was broadcast to it."""
-    lead = x.ndim - len(shape)
-    axes = tuple(range(lead)) + tuple(
-        i + lead for i, n in enumerate(shape) if n == 1 and x.shape[i + lead] != 1
-    )
-    return x.sum(axis=axes, keepdims=True).reshape(shape)
+    if x.ndim > len(shape):
+        x = x.sum(axis=tuple(range(x.ndim - len(shape))))
+    axes = tuple([i for i, n in enumerate(shape) if n == 1 and x.shape[i] != 1])
+    return x.sum(axis=axes, keepdims=True) if axes else x
 
 
 _sum_to.gradient(x=lambda g, x_shape: broadcast_to(g, shape=x_shape))
 
 
 def _unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
-    return g if np.shape(g) == shape else _sum_to(g, shape=shape)
+    return g if getattr(g, "shape", ()) == shape else _sum_to(g, shape=shape)

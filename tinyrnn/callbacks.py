@@ -7,7 +7,6 @@ import inspect
 import math
 import os
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -149,24 +148,41 @@ class CallbackList:
             c.set_model(model)
             c.set_params(params)
 
-    def __getattr__(self, hook: str) -> Callable:
-        if hook not in HOOKS:
-            raise AttributeError(f"CallbackList has no {hook!r}{nearest(hook, HOOKS)}")
-        return partial(self._call, hook)
+        self._having: dict[str, list[Callback]] = {}  # by hook, those that do something there
 
-    def _call(self, hook: str, *args: Any, logs: dict | None = None) -> None:
-        """Call a hook of all: with ``(index, logs)`` those of epochs and batches, with ``(logs)`` others."""
-        index = args[:1] if "_epoch_" in hook or "_batch_" in hook else ()
-        logs = next(iter(args[len(index) :]), logs) or {}
-        logs = {key: _as_float(logs[key]) for key in sorted(logs)}
-        for c in self.callbacks:
-            getattr(c, hook)(*index, logs)
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"CallbackList has no {name!r}{nearest(name, HOOKS)}")
+
+    def _call(self, hook: str, index: tuple, logs: dict | None) -> None:
+        if hook not in self._having:
+            self._having[hook] = [c for c in self.callbacks if _has(c, hook)]
+        if self._having[hook]:
+            logs = {key: _as_float(value) for key, value in sorted((logs or {}).items())}
+            for c in self._having[hook]:
+                getattr(c, hook)(*index, logs)
 
     def close(self) -> None:
         """Leave the terminal as it was, also after an error."""
         for c in self.callbacks:
             if isinstance(c, ProgbarLogger):
                 c.close()
+
+
+def _hook_of_all(hook: str) -> Callable:
+    """Return a hook of `CallbackList`, which calls that of each."""
+    if "_epoch_" in hook or "_batch_" in hook:
+        return lambda self, index, logs=None: self._call(hook, (index,), logs)
+    return lambda self, logs=None: self._call(hook, (), logs)
+
+
+for _hook in HOOKS:
+    setattr(CallbackList, _hook, _hook_of_all(_hook))
+
+
+def _has(callback: Any, hook: str) -> bool:
+    """Whether a callback does anything at a hook: those of batches are called often."""
+    hooks = (hook, hook.replace("_train_", "_")) if "_train_batch_" in hook else (hook,)
+    return any(getattr(getattr(callback, h), "__func__", None) is not vars(Callback)[h] for h in hooks)
 
 
 def _as_float(value: Any) -> Any:

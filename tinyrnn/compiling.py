@@ -55,10 +55,12 @@ def outputs_of(y_pred: Any, names: Sequence[str] | None) -> dict[str, Tensor]:
 
 def distinct(names: Sequence[str] | None) -> list[str] | None:
     """Return names without repetition: of a layer that gives two outputs the second is ``name_1``."""
+    if names is None or len(set(names)) == len(names):
+        return names
     found: dict[str, None] = {}
-    for name in names or ():
+    for name in names:
         found[_free(name, found)] = None
-    return list(found) or None
+    return list(found)
 
 
 def _free(name: str, taken: Container[str]) -> str:

@@ -68,6 +68,9 @@ def check_lengths(x: Any, y: Any = None, sample_weight: Any = None) -> int:
     ValueError
         If there are none, or the numbers differ: it lists every array's.
     """
+    found = [len(a) for a in leaves((x, y, sample_weight)) if a is not None]
+    if found and found[0] and found.count(found[0]) == len(found):
+        return found[0]
     named = {"x": x, "y": y, "sample_weight": sample_weight}
     lengths = {name: len(a) for label, nest in named.items() for name, a in _named(nest, label)}
     if not lengths:
@@ -75,10 +78,7 @@ def check_lengths(x: Any, y: Any = None, sample_weight: Any = None) -> int:
     if len(set(lengths.values())) > 1:
         found = ", ".join(f"{name}: {n}" for name, n in lengths.items())
         raise ValueError(f"expected the same number of samples in all arrays, found {found}")
-    n = next(iter(lengths.values()))
-    if not n:
-        raise ValueError(f"{', '.join(lengths)}: no samples (the length is 0)")
-    return n
+    raise ValueError(f"{', '.join(lengths)}: no samples (the length is 0)")
 
 
 def _named(nest: Any, name: str) -> Iterator[tuple[str, Any]]:
@@ -138,10 +138,9 @@ def as_batch(data: Any, name: str = "data") -> tuple[Any, Any, Any]:
 class _Arrays:
     """Source: rows of arrays."""
 
-    def __init__(self, arrays: tuple, batch_size: int, shuffle: bool | str):
-        self.arrays, self.batch_size, self.shuffle = arrays, batch_size, shuffle
-        self.length = check_lengths(*arrays)
-        self.num_batches = math.ceil(self.length / batch_size)
+    def __init__(self, arrays: tuple, length: int, batch_size: int, shuffle: bool | str):
+        self.arrays, self.length, self.batch_size, self.shuffle = arrays, length, batch_size, shuffle
+        self.num_batches = math.ceil(length / batch_size)
 
     def __iter__(self) -> Iterator[tuple]:
         n, size = self.length, self.batch_size
@@ -304,7 +303,8 @@ def make_batches(
     if x is None or _are_arrays(x):
         arrays = as_arrays(x, "x"), as_arrays(y, "y"), as_arrays(sample_weight, "sample_weight")
         n = check_lengths(*arrays)
-        source: Any = _Arrays(arrays, batch_size or (math.ceil(n / steps) if steps else BATCH_SIZE), shuffle)
+        size = batch_size or (math.ceil(n / steps) if steps else BATCH_SIZE)
+        source: Any = _Arrays(arrays, n, size, shuffle)
     else:
         source = _source(x, y, sample_weight, shuffle)
     if isinstance(source, _Dataset) and not (steps or source.num_batches is not None):

@@ -27,7 +27,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tinyrnn import ops
-from tinyrnn.autograd import Tensor
+from tinyrnn.autograd import Tensor, primitive
 from tinyrnn.backend import EPSILON, array_module, floatx, is_float
 from tinyrnn.naming import Configurable, lookup, nearest, snake_case, warn_user
 
@@ -90,10 +90,22 @@ def _paired(function: Callable) -> Callable:
 # --- regression -------------------------------------------------------------------------------------------
 
 
+@primitive
+def _mean_squared_difference(a, b):
+    d = a - b
+    return ops.mean(d * d, axis=-1)
+
+
+_mean_squared_difference.gradient(
+    a=lambda g, a, b: g[..., None] * ((2.0 / a.shape[-1]) * (a - b)),
+    b=lambda g, a, b: g[..., None] * ((2.0 / b.shape[-1]) * (b - a)),
+)
+
+
 @_paired
 def mean_squared_error(y_true: Any, y_pred: Any) -> Any:
     """Return ``mean((y_true - y_pred)**2)`` over the last axis."""
-    return ops.mean(ops.square(y_true - y_pred), axis=-1)
+    return _mean_squared_difference(y_true, y_pred)
 
 
 @_paired
@@ -161,6 +173,28 @@ def _inside(p):
     return ops.clip(p, low=EPSILON, high=1.0 - EPSILON)
 
 
+@primitive
+def _log_loss(y, p):
+    return -(y * ops.log(p) + (1.0 - y) * ops.log(1.0 - p))
+
+
+_log_loss.gradient(
+    y=lambda g, p: g * (ops.log(1.0 - p) - ops.log(p)),
+    p=lambda g, y, p: g * ((p - y) / (p * (1.0 - p))),
+)
+
+
+@primitive
+def _log_loss_of_logits(y, x):
+    return y * ops.softplus(-x) + (1.0 - y) * ops.softplus(x)
+
+
+_log_loss_of_logits.gradient(
+    y=lambda g, x: g * -x,
+    x=lambda g, y, x: g * ((1.0 - y) * ops.sigmoid(x) - y * ops.sigmoid(-x)),
+)
+
+
 @_paired
 def binary_crossentropy(
     y_true: Any, y_pred: Any, from_logits: bool = False, label_smoothing: float = 0.0, axis: int = -1
@@ -182,11 +216,7 @@ def binary_crossentropy(
     """
     if label_smoothing:
         y_true = y_true * (1.0 - label_smoothing) + 0.5 * label_smoothing
-    if from_logits:
-        values = y_true * ops.softplus(-y_pred) + (1.0 - y_true) * ops.softplus(y_pred)
-    else:
-        p = _inside(y_pred)
-        values = -(y_true * ops.log(p) + (1.0 - y_true) * ops.log(1.0 - p))
+    values = _log_loss_of_logits(y_true, y_pred) if from_logits else _log_loss(y_true, _inside(y_pred))
     return ops.mean(values, axis=axis)
 
 
@@ -426,16 +456,15 @@ def reduce_values(
         values = values * weight
     if reduction in ("none", None) or values.shape == ():
         return values
-    total = ops.sum(values)
-    if reduction == "sum":
-        return total
+    if reduction == "sum" or not values.size:
+        return ops.sum(values)
     if reduction == "mean_with_sample_weight" and weight is not None:
         count = weight.sum()
     elif mask is not None:
         count = _spread("mask", mask, values).sum()
     else:
-        return total / float(max(values.size, 1))
-    return total / array_module(count).where(count == 0, 1, count)
+        return ops.mean(values)
+    return ops.sum(values) / array_module(count).where(count == 0, 1, count)
 
 
 class Loss(Configurable):

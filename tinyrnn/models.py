@@ -171,12 +171,14 @@ class Model(Trainer, Layer):
     @property
     def input_names(self) -> list[str] | None:
         """The inputs' names in order: the keys of a dictionary, or their layers'; None for a plain model."""
-        return _names(self.input) if hasattr(self, "input") else None
+        ends = getattr(self, "input", None)
+        return None if ends is None else _names(ends)
 
     @property
     def output_names(self) -> list[str] | None:
         """The outputs' names in order: the keys of a dictionary, or their layers'; None for a plain model."""
-        return _names(self.output) if hasattr(self, "output") else None
+        ends = getattr(self, "output", None)
+        return None if ends is None else _names(ends)
 
     # --- shapes ---
 
@@ -232,10 +234,13 @@ class Model(Trainer, Layer):
 
     def _accept(self, inputs: Any, mask: Any) -> list[Tensor]:
         """Return the inputs in order, of the types that were declared and with their masks."""
+        declared, _ = self._ends("inputs")
+        if mask is None and isinstance(inputs, Tensor) and isinstance(declared, SymbolicTensor):
+            return [_as_declared(self.name, declared, inputs, None)]
         given = self._in_order(inputs)
         masks = [None] * len(given) if mask is None else self._in_order(mask)
-        values = zip(self.inputs, given, masks, strict=True)
-        return [_as_declared(self.name, declared, x, m) for declared, x, m in values]
+        values = zip(in_order(declared), given, masks, strict=True)
+        return [_as_declared(self.name, *value) for value in values]
 
     def _in_order(self, given: Any) -> list:
         """Return what is given for every input: one thing, a list, or a dictionary by name."""
@@ -262,11 +267,11 @@ class Model(Trainer, Layer):
         return found
 
     def _check_shape(self, declared: SymbolicTensor, shape: tuple) -> None:
-        pairs = zip(declared.shape[1:], shape[1:], strict=False)
-        if len(shape) != len(declared.shape) or any(
-            None not in pair and len(set(pair)) > 1 for pair in pairs
-        ):
+        if len(shape) != len(declared.shape):
             raise _wrong_shape(self.name, declared, shape)
+        for n, m in zip(declared.shape[1:], shape[1:], strict=True):
+            if n != m and n is not None and m is not None:
+                raise _wrong_shape(self.name, declared, shape)
 
     # --- the states of recurrent layers ---
 
@@ -535,6 +540,8 @@ def _one_or_all(items: list) -> Any:
 
 
 def _names(nest: Any) -> list[str]:
+    if isinstance(nest, SymbolicTensor):
+        return [nest.name]
     if isinstance(nest, Mapping):
         return sorted(nest)
     names = [x.name for x in leaves(nest)]
@@ -551,14 +558,9 @@ def _as_declared(owner: str, declared: SymbolicTensor, x: Any, mask: Any) -> Ten
 
     A last axis of length 1 may be missing, or be there where it was not declared.
     """
-    where = f"{owner}: input {declared.name!r}"
     if x is None:
-        raise ValueError(f"{where} is None")
-    if x.dtype.kind not in "fiub":
-        raise ValueError(f"{where}: expected numbers, found {x.dtype}")
-    if x.dtype.kind == "f" and np.dtype(declared.dtype).kind in "iu" and (x.data != x.data.round()).any():
-        raise ValueError(f"{where}: expected {declared.dtype}, found numbers that are not whole")
-    y = x if x.dtype == declared.dtype else ops.cast(x, dtype=declared.dtype)
+        raise ValueError(f"{owner}: input {declared.name!r} is None")
+    y = x if x.dtype == declared.dtype else _cast(f"{owner}: input {declared.name!r}", x, declared.dtype)
     n, expected = len(x.shape), len(declared.shape)
     if n == expected - 1 and declared.shape[-1] == 1:
         y = ops.expand_dims(y, axis=-1)
@@ -572,6 +574,14 @@ def _as_declared(owner: str, declared: SymbolicTensor, x: Any, mask: Any) -> Ten
     if y is not x:
         y.mask = mask
     return y
+
+
+def _cast(where: str, x: Tensor, dtype: str) -> Tensor:
+    if x.dtype.kind not in "fiub":
+        raise ValueError(f"{where}: expected numbers, found {x.dtype}")
+    if x.dtype.kind == "f" and np.dtype(dtype).kind in "iu" and (x.data != x.data.round()).any():
+        raise ValueError(f"{where}: expected {dtype}, found numbers that are not whole")
+    return ops.cast(x, dtype=dtype)
 
 
 # --- graphs in writing ------------------------------------------------------------------------------------

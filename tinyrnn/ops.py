@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from tinyrnn import threads
 from tinyrnn.autograd import Primitive, Symbolic, Tensor, broadcast_to, primitive
 from tinyrnn.backend import array_module
 
@@ -22,7 +23,7 @@ __all__ = [  # noqa: RUF022 - in the order of the file
     "tanh", "sigmoid", "relu", "softplus", "maximum", "minimum", "where", "clip",
     "greater", "greater_equal", "less", "less_equal", "equal", "not_equal", "argmax", "one_hot",
     "sum", "mean", "var", "max", "min", "cumsum", "logsumexp", "softmax", "log_softmax", "norm",
-    "matmul", "reshape", "transpose", "swapaxes", "expand_dims", "squeeze", "broadcast_to", "flip",
+    "matmul", "affine", "reshape", "transpose", "swapaxes", "expand_dims", "squeeze", "broadcast_to", "flip",
     "getitem", "put", "take", "scatter_add", "concatenate", "stack", "unstack", "cast", "stop_gradient",
     "to_array",
 ]  # fmt: skip
@@ -347,8 +348,8 @@ def _axes(axis, ndim) -> tuple[int, ...]:
 
 
 def _restore(g, shape, axis, keepdims):
-    """Give a reduced `g` back the axes that were reduced away, with length 1."""
-    if keepdims or (axis is None and not shape):
+    """Give a reduced `g` back the axes that were reduced away, with length 1; a number fits any shape."""
+    if keepdims or axis is None:
         return g
     axes = _axes(axis, len(shape))
     return reshape(g, shape=tuple(1 if i in axes else n for i, n in enumerate(shape)))
@@ -357,18 +358,30 @@ def _restore(g, shape, axis, keepdims):
 @primitive
 def sum(x, *, axis=None, keepdims=False):
     """The sum over `axis` (a number, a tuple, or all)."""
-    return array_module(x).sum(x, axis=axis, keepdims=keepdims)
+    return x.sum(axis=axis, keepdims=keepdims)
 
 
-sum.gradient(
-    x=lambda g, x_shape, axis, keepdims: broadcast_to(_restore(g, x_shape, axis, keepdims), shape=x_shape)
-)
+def _spread(g, shape, axis, keepdims):
+    """Repeat a reduced `g` along the axes that were reduced away."""
+    return broadcast_to(_restore(g, shape, axis, keepdims), shape=shape)
 
 
+sum.gradient(x=lambda g, x_shape, axis, keepdims: _spread(g, x_shape, axis, keepdims))
+
+
+@primitive
 def mean(x, *, axis=None, keepdims=False):
-    """Return the mean over `axis`."""
-    total = sum(x, axis=axis, keepdims=keepdims)
-    return total / float(math.prod(x.shape[a] for a in _axes(axis, len(x.shape))))
+    """The mean over `axis` (a number, a tuple, or all)."""
+    return x.sum(axis=axis, keepdims=keepdims) / _count(x.shape, axis)
+
+
+def _count(shape, axis) -> float:
+    return float(math.prod(shape if axis is None else [shape[a] for a in _axes(axis, len(shape))]))
+
+
+mean.gradient(
+    x=lambda g, x_shape, axis, keepdims: _spread(g / _count(x_shape, axis), x_shape, axis, keepdims)
+)
 
 
 def var(x, *, axis=None, keepdims=False):
@@ -466,8 +479,14 @@ norm.gradient(x=_norm_gradient)
 @primitive
 def matmul(a, b):
     """The matrix product ``a @ b`` of any ranks, by NumPy's rules (vectors, stacks of matrices)."""
+    return _product(a, b)
+
+
+def _product(a, b):
     if len(b.shape) == 2 and len(a.shape) > 2:  # one product over all rows, where NumPy would loop
-        return (_as_rows(a) @ b).reshape(*a.shape[:-1], b.shape[-1])
+        return _product(_as_rows(a), b).reshape(*a.shape[:-1], b.shape[-1])
+    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray) and a.ndim == b.ndim == 2:
+        return threads.matmul(a, b)
     return a @ b
 
 
@@ -480,20 +499,33 @@ def _matmul_gradient_a(g, b, a_shape):
         return expand_dims(g, axis=-1) * b if len(a_shape) > 1 else g * b
     if len(a_shape) == 1:
         return matmul(b, expand_dims(g, axis=-1))[..., 0]
-    return matmul(g, swapaxes(b, axis1=-1, axis2=-2))
+    return matmul(g, _transposed(b))
 
 
 def _matmul_gradient_b(g, a, b_shape):
     if len(a.shape) == 1:
         return expand_dims(a, axis=-1) * expand_dims(g, axis=-2) if len(b_shape) > 1 else g * a
     if len(b_shape) == 1:
-        return matmul(swapaxes(a, axis1=-1, axis2=-2), expand_dims(g, axis=-1))[..., 0]
+        return matmul(_transposed(a), expand_dims(g, axis=-1))[..., 0]
     if len(b_shape) == 2 and len(a.shape) > 2:  # again one product, not a stack of them to sum up
         a, g = _as_rows(a), _as_rows(g)
-    return matmul(swapaxes(a, axis1=-1, axis2=-2), g)
+    return matmul(_transposed(a), g)
+
+
+def _transposed(x):
+    return x.T if len(x.shape) == 2 else swapaxes(x, axis1=-1, axis2=-2)
 
 
 matmul.gradient(a=_matmul_gradient_a, b=_matmul_gradient_b)
+
+
+@primitive
+def affine(a, b, c):
+    """``a @ b + c``, in one operation because it is what layers are made of."""
+    return _product(a, b) + c
+
+
+affine.gradient(a=_matmul_gradient_a, b=_matmul_gradient_b, c=lambda g: g)
 
 
 # --- shape ------------------------------------------------------------------------------------------------
@@ -607,11 +639,13 @@ def scatter_add(x, ids, *, length):
 
 
 def _add_rows(out, rows, ids):
-    """``np.add.at(out, ids, rows)``, far faster: sort the rows by id, add up each run."""
+    """``np.add.at(out, ids, rows)``, far faster: ids that occur equally often are added up as one array."""
     order = np.argsort(ids, kind="stable")
-    ids = ids[order]
-    starts = np.flatnonzero(np.concatenate(([True], ids[1:] != ids[:-1])))
-    out[ids[starts]] = np.add.reduceat(rows[order], starts, axis=0)
+    found, starts, counts = np.unique(ids[order], return_index=True, return_counts=True)
+    for n in np.unique(counts):
+        chosen = counts == n
+        of_id = order[starts[chosen, None] + np.arange(n)]  # (ids, n): where each occurs
+        out[found[chosen]] = rows[of_id].sum(axis=1)
 
 
 scatter_add.gradient(x=lambda g, ids: take(g, ids))

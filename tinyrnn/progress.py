@@ -11,7 +11,7 @@ import numpy as np
 __all__ = ["ProgressBar"]
 
 CELLS = 20
-INTERVAL = 0.05  # seconds between two drawings of a bar
+INTERVAL = 0.1  # seconds between two drawings of a bar
 
 
 class ProgressBar:

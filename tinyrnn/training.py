@@ -15,10 +15,11 @@ from tinyrnn.backend import to_host
 from tinyrnn.callbacks import CallbackList, History
 from tinyrnn.compiling import Average, CompiledLoss, CompiledMetrics, distinct, outputs_of
 from tinyrnn.data import Batches, ClassWeight, as_batch, make_batches, split, unpack
-from tinyrnn.layers.base import warn_old_spelling
+from tinyrnn.layers.base import penalties, warn_old_spelling
 from tinyrnn.naming import serialize, warn_user
 from tinyrnn.nest import leaves, map_leaves
 from tinyrnn.ops import to_array
+from tinyrnn.threads import quiet_blas
 
 __all__ = ["Trainer"]
 
@@ -26,8 +27,8 @@ __all__ = ["Trainer"]
 class Trainer:
     """The part of a model that trains; to be mixed into a `Layer`.
 
-    It uses of the layer: the call, with its argument `training`; `trainable_weights`; `losses`, what the
-    last call adds to the loss; `output_names`.
+    It uses of the layer: the call, with its argument `training`; `trainable_weights`; what the last call
+    adds to the loss; `output_names`.
 
     Attributes
     ----------
@@ -167,7 +168,8 @@ class Trainer:
         terms = []
         if self._compiled_loss is not None:
             terms = self._compiled_loss(y, self._outputs(y_pred), sample_weight)
-        terms += self.losses
+        weights = self._to_train if training and self._to_train is not None else self.trainable_weights
+        terms += penalties(weights) + self._call_losses
         if not terms:
             raise ValueError(f"{self.name}: no loss to compute; give compile(loss=...) one")
         return sum(terms[1:], terms[0])
@@ -326,7 +328,7 @@ class Trainer:
         self._build_for(batches.peek())
         callbacks = self._callback_list(callbacks, verbose, batches, epochs=epochs, add_history=True)
         self.stop_training = self._warned_loss = False
-        with closing(callbacks):
+        with quiet_blas, closing(callbacks):
             callbacks.on_train_begin()
             logs = self._train_epochs(range(initial_epoch, epochs), batches, validation, is_due, callbacks)
             callbacks.on_train_end(logs)
@@ -367,7 +369,7 @@ class Trainer:
         self._check_compiled("evaluate")
         batches = make_batches(x, y, sample_weight, batch_size=batch_size, steps=steps)
         callbacks = self._callback_list(callbacks, verbose, batches)
-        with closing(callbacks):
+        with quiet_blas, closing(callbacks):
             return _returned(self._test_epoch(batches, callbacks), return_dict)
 
     def predict(
@@ -400,7 +402,7 @@ class Trainer:
         batches = make_batches(x, batch_size=batch_size, steps=steps)
         callbacks = self._callback_list(callbacks, verbose, batches)
         parts = []
-        with closing(callbacks):
+        with quiet_blas, closing(callbacks):
             callbacks.on_predict_begin()
             for step, data in batches.epoch():
                 callbacks.on_predict_batch_begin(step)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,6 +16,7 @@ from tinyrnn.autograd import Tensor, no_grad
 from tinyrnn.backend import array_module, floatx
 from tinyrnn.layers.graph import Call, SymbolicTensor, is_numbers, is_symbolic, shapes_of
 from tinyrnn.layers.variable import Variable
+from tinyrnn.lookup import Lookup
 from tinyrnn.naming import Configurable, auto_name, lookup, nearest, snake_case, warn_user
 from tinyrnn.nest import leaves, map_leaves
 from tinyrnn.ops import to_array
@@ -31,32 +32,21 @@ def warn_old_spelling(old: str, new: str) -> None:
 # --- what holds during a call -----------------------------------------------------------------------------
 
 
-class _CallState(threading.local):
-    """What the layers inside one another share while the outermost is being called."""
+class _Running:
+    """A call that is going on: the outermost begins it, and `training` may change for those inside."""
 
-    depth = 0
-    training = False
-    losses: list = []
+    __slots__ = ("losses", "training")
+
+    def __init__(self, training: bool, losses: list):
+        self.training = training
+        self.losses = losses
 
 
-_state = _CallState()
+class _State(threading.local):
+    running: _Running | None = None
 
 
-@contextmanager
-def _calling(training: bool | None) -> Iterator[bool]:
-    """Enter a layer. Yields whether it is the outermost; its `training` holds for those inside."""
-    before = _state.depth, _state.training, _state.losses
-    outermost = _state.depth == 0
-    if outermost:
-        _state.losses = []
-        _state.training = False
-    _state.depth += 1
-    if training is not None:
-        _state.training = bool(training)
-    try:
-        yield outermost
-    finally:
-        _state.depth, _state.training, _state.losses = before
+_state = _State()
 
 
 def _once(build: Any) -> Any:
@@ -187,12 +177,14 @@ class Layer(Configurable):
     @property
     def sublayers(self) -> list[Layer]:
         """The layers among this layer's attributes, in lists, tuples and dictionaries too, each once."""
-        found = {}
+        found: dict[Layer, None] = {}
         for key, value in vars(self).items():
-            holds_layers = isinstance(value, Layer | list | tuple | dict)  # quick: this runs in every step
-            if holds_layers and key not in ("calls", "_call_losses", "_own_weights"):
-                found.update({id(x): x for x in leaves(value) if isinstance(x, Layer) and x is not self})
-        return list(found.values())
+            if isinstance(value, Layer):
+                found[value] = None
+            elif isinstance(value, list | tuple | dict) and key not in _WITHOUT_LAYERS:
+                found.update(dict.fromkeys([x for x in leaves(value) if isinstance(x, Layer)]))
+        found.pop(self, None)
+        return list(found)
 
     @property
     def weights(self) -> list[Variable]:
@@ -277,15 +269,14 @@ class Layer(Configurable):
         RuntimeError
             Outside of `call`, where there is no loss to add to.
         """
-        if not _state.depth:
+        if _state.running is None:
             raise RuntimeError(f"{self.name}.add_loss: only inside call(), where a loss is computed")
-        _state.losses.append(loss)
+        _state.running.losses.append(loss)
 
     @property
     def losses(self) -> list[Tensor]:
         """The regularisation of the weights now, and what the last call added."""
-        regularized = (w for w in self.trainable_weights if w.regularizer is not None)
-        return [w.regularizer(w) for w in regularized] + self._call_losses
+        return penalties(self.trainable_weights) + self._call_losses
 
     def _regularize_activity(self, outputs: Any) -> None:
         for y in leaves(outputs):
@@ -355,7 +346,7 @@ class Layer(Configurable):
         ValueError
             Names the layer, what it expects and what it found.
         """
-        if not is_shape(shape):
+        if not isinstance(shape, tuple):  # of a nest
             return
         layout = f" {self.input_layout}" if self.input_layout else ""
         if self.input_ndim is not None and len(shape) != self.input_ndim:
@@ -420,6 +411,9 @@ class Layer(Configurable):
             mask = None
         elif self.supports_masking:
             mask = self.compute_mask(inputs, mask)
+        if isinstance(outputs, Tensor) and not isinstance(mask, list | tuple):
+            outputs.mask = mask
+            return
         flat = [y for y in leaves(outputs) if isinstance(y, Tensor)]
         masks = list(mask) if isinstance(mask, list | tuple) else [mask]
         for y, m in zip(flat, masks + [None] * (len(flat) - len(masks)), strict=False):
@@ -438,47 +432,63 @@ class Layer(Configurable):
         mask : array of bool, optional
             That of the inputs by default.
         """
-        if is_symbolic([inputs, list(args), kwargs]):
+        if is_symbolic(inputs) or ((args or kwargs) and is_symbolic([args, kwargs])):
             return self._call_symbolically(inputs, args, kwargs)
-        inputs = self._as_tensor(inputs) if is_numbers(inputs) else map_leaves(self._as_tensor, inputs)
+        inputs = self._as_tensors(inputs)
         shape = shapes_of(inputs)
         self.check_input(shape)
         if not self.built:
             with _building:
                 self._ensure_built(shape)
+        outer, training = _state.running, kwargs.pop("training", None)
+        if outer is None:
+            _state.running = _Running(bool(training), [])
+        elif training is not None:
+            _state.running = _Running(bool(training), outer.losses)
+        try:
+            outputs = self._call(inputs, args, kwargs)
+            if outer is None:
+                self._call_losses = _state.running.losses
+                outputs = outputs.computed() if isinstance(outputs, Lookup) else outputs
+        finally:
+            _state.running = outer
+        return outputs
+
+    def _call(self, inputs: Any, args: tuple, kwargs: dict) -> Any:
+        """Run `call` with tensors; hand it the training mode and the mask if it takes them."""
         accepted = call_parameters(type(self))
-        with _calling(kwargs.get("training")) as outermost:
-            if "training" in accepted:
-                kwargs["training"] = _state.training
-            else:
-                kwargs.pop("training", None)
-            mask = kwargs.get("mask")
-            if mask is None:
-                mask = self._masks_in(inputs)
-            else:
-                mask = _as_mask(mask) if is_numbers(mask) else map_leaves(_as_mask, mask)
-            if "mask" in accepted:
-                kwargs["mask"] = mask
-            else:
-                kwargs.pop("mask", None)
-            outputs = _set_apart(self.call(inputs, *args, **kwargs), inputs)
-            self._mask_out(inputs, outputs, mask)
-            if self.activity_regularizer is not None:
-                self._regularize_activity(outputs)
-            if outermost:
-                self._call_losses = _state.losses
+        if "training" in accepted:
+            kwargs["training"] = _state.running.training
+        mask = kwargs.pop("mask", None)
+        if mask is None:
+            mask = self._masks_in(inputs)
+        else:
+            mask = _as_mask(mask) if is_numbers(mask) else map_leaves(_as_mask, mask)
+        if "mask" in accepted:
+            kwargs["mask"] = mask
+        outputs = _set_apart(self.call(inputs, *args, **kwargs), inputs)
+        self._mask_out(inputs, outputs, mask)
+        if self.activity_regularizer is not None:
+            self._regularize_activity(outputs)
         return outputs
 
     def call(self, inputs: Any) -> Any:
         """Compute the output; a subclass says how. May also take ``training`` and ``mask``."""
         raise TypeError(f"{type(self).__name__} does not define call(inputs)")
 
+    def _as_tensors(self, inputs: Any) -> Any:
+        if isinstance(inputs, Tensor | np.ndarray) or is_numbers(inputs):
+            return self._as_tensor(inputs)
+        return map_leaves(self._as_tensor, inputs)
+
     def _as_tensor(self, x: Any) -> Any:
-        if x is None or isinstance(x, bool):
-            return x
-        if isinstance(x, Layer | str):
-            raise TypeError(f"{self.name}: expected a tensor or an array to be called on, found {x!r}")
-        tensor = x if isinstance(x, Tensor) else Tensor(x)
+        tensor = x
+        if not isinstance(x, Tensor):
+            if x is None or isinstance(x, bool):
+                return x
+            if isinstance(x, Layer | str):
+                raise TypeError(f"{self.name}: expected a tensor or an array to be called on, found {x!r}")
+            tensor = Tensor(x)
         if tensor.dtype != self.dtype and (self.needs_floats or tensor.dtype.kind == "f"):
             mask = tensor.mask
             tensor = tensor.astype(self.dtype)
@@ -510,6 +520,9 @@ class Layer(Configurable):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
 
+
+# Attributes of a layer that hold many things, but no layers.
+_WITHOUT_LAYERS = ("calls", "build_shape", "_call_losses", "_own_weights")
 
 _building = threading.RLock()  # two threads may call a new layer at once: one builds, the other waits
 
@@ -568,6 +581,11 @@ def stateful_layers(layer: Layer) -> list[Layer]:
     return list(found)
 
 
+def penalties(weights: Iterable[Variable]) -> list[Tensor]:
+    """Return the regularization of those of `weights` that have one."""
+    return [w.regularizer(w) for w in weights if w.regularizer is not None]
+
+
 def copied(states: Any) -> Any:
     """Return copies of the arrays in a nest of states."""
     return map_leaves(lambda x: None if x is None else to_array(x).copy(), states)
@@ -593,6 +611,8 @@ def _set_apart(outputs: Any, inputs: Any) -> Any:
 
     The mask of the output is attached to it, and an input must keep its own.
     """
+    if isinstance(inputs, Tensor) and isinstance(outputs, Tensor):
+        return Tensor._of(outputs.data, outputs.node, outputs.index) if outputs is inputs else outputs
     given = {id(x) for x in leaves(inputs) if isinstance(x, Tensor)}
     if not any(id(y) in given for y in leaves(outputs)):
         return outputs

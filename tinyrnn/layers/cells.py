@@ -17,6 +17,7 @@ from tinyrnn import activations, constraints, initializers, ops, recurrent, regu
 from tinyrnn.autograd import Tensor
 from tinyrnn.backend import EPSILON, array_module, new_generator
 from tinyrnn.layers.base import Layer, get_layer, positive_int
+from tinyrnn.lookup import Lookup
 from tinyrnn.naming import snake_case
 from tinyrnn.recurrent import cells, unrolled
 
@@ -180,23 +181,14 @@ class RNNCell(Layer, cells.Cell):
 
     # --- computing ---
 
-    def project(self, x: Any, input_masks: Any = None) -> Any:
-        """Return what the input gives the gates, ``x W + b``: ``(..., F)`` to ``(..., G * units)``.
-
-        For a sequence this is one product for all time steps.
-        """
-        if input_masks is None:
-            z = x @ self.kernel
-        else:
-            masks = input_masks if len(x.shape) == 2 else input_masks[:, :, None]  # the same at all steps
-            if len(masks) == 1:
-                z = (x * masks[0]) @ self.kernel
-            else:
-                blocks = [self.kernel[:, k * self.units : (k + 1) * self.units] for k in range(len(masks))]
-                z = ops.concatenate([(x * m) @ w for m, w in zip(masks, blocks, strict=True)], axis=-1)
-        if self.bias is None:
-            return z
-        return z + (self.bias[0] if self.two_biases else self.bias)
+    def project(self, x: Any, input_masks: Any = None) -> recurrent.Projection:
+        """Return what the input ``(B, T, F)`` gives the gates, ``x W + b``, not computed yet."""
+        if input_masks is not None and len(input_masks) == 1:
+            x, input_masks = x * input_masks[0][:, None], None
+        bias = self.bias[0] if self.two_biases and self.bias is not None else self.bias
+        if input_masks is None and isinstance(x, Lookup):
+            return recurrent.Projection(x.table, self.kernel, bias, ids=x.ids)
+        return recurrent.Projection(x, self.kernel, bias, masks=input_masks)
 
     @property
     def recurrent_bias(self) -> Any:
@@ -225,7 +217,8 @@ class RNNCell(Layer, cells.Cell):
                 self._masks = self.draw_masks(*inputs.shape)
             masks = self._masks
         weights = (self.recurrent_kernel, self.recurrent_bias, self.parameters)
-        new = unrolled.step_cell(self, self.project(inputs, masks[0]), *weights, states, masks[1])
+        xz = self.project(inputs[:, None], masks[0]).compute()[:, 0]
+        new = unrolled.step_cell(self, xz, *weights, states, masks[1])
         return new[0], new
 
     def run(self, x, states, mask, training, reverse, kernel) -> tuple[Any, list, recurrent.Choice]:
@@ -233,8 +226,9 @@ class RNNCell(Layer, cells.Cell):
         masks = self.draw_masks(x.shape[0], x.shape[2]) if training else (None, None)
         choice = recurrent.choose(self, kernel)
         weights = (self.recurrent_kernel, self.recurrent_bias, self.parameters)
-        xz = self.project(x, masks[0])
-        outputs, states = recurrent.run(self, xz, *weights, states, mask, masks[1], reverse, choice.kernel)
+        projected = self.project(x, masks[0])
+        settings = (mask, masks[1], reverse, choice.kernel)
+        outputs, states = recurrent.run(self, projected, *weights, states, *settings)
         return outputs, states, choice
 
 

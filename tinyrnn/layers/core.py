@@ -84,8 +84,9 @@ class Dense(Layer):
 
     def call(self, inputs: Any) -> Any:
         """Compute ``(B, ..., F)`` to ``(B, ..., units)``."""
-        y = ops.matmul(inputs, self.kernel)
-        return self.activation(y if self.bias is None else y + self.bias)
+        if self.bias is None:
+            return self.activation(ops.matmul(inputs, self.kernel))
+        return self.activation(ops.affine(inputs, self.kernel, self.bias))
 
 
 class SameShape(Layer):

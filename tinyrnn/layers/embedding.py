@@ -9,6 +9,7 @@ import numpy as np
 from tinyrnn import constraints, initializers, ops, regularizers
 from tinyrnn.backend import array_module
 from tinyrnn.layers.base import Layer, positive_int, warn_old_spelling
+from tinyrnn.lookup import Lookup
 
 __all__ = ["Embedding"]
 
@@ -93,7 +94,7 @@ class Embedding(Layer):
         """Look up ids ``(...)``: vectors ``(..., output_dim)``."""
         ids = inputs.data if inputs.dtype.kind in "iu" else inputs.data.astype("int32")
         self._check_ids(ids)
-        return ops.take(self.embeddings, ids)
+        return Lookup(self.embeddings, ids)
 
     def _check_ids(self, ids: Any) -> None:
         if not ids.size or (ids.min() >= 0 and ids.max() < self.input_dim):

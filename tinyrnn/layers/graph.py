@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tinyrnn.autograd import Primitive, Symbolic
+from tinyrnn.autograd import Primitive, Symbolic, Tensor
 from tinyrnn.nest import leaves, map_leaves
 
 __all__ = ["Call", "Graph", "SymbolicTensor", "is_symbolic", "shapes_of"]
@@ -103,11 +103,15 @@ class Call:
 
 def is_symbolic(nest: Any) -> bool:
     """Whether a symbolic tensor stands anywhere in `nest`."""
-    return any(isinstance(x, SymbolicTensor) for x in leaves(nest))
+    if isinstance(nest, list | tuple | Mapping):
+        return any(isinstance(x, SymbolicTensor) for x in leaves(nest))
+    return isinstance(nest, SymbolicTensor)
 
 
 def shapes_of(nest: Any) -> Any:
     """Return the shape of a tensor or array, or those of a nest, None where there is no array."""
+    if isinstance(nest, Tensor):
+        return nest.shape
     if isinstance(nest, list | tuple) and not is_numbers(nest):
         return [shapes_of(x) for x in nest]
     if isinstance(nest, dict):
@@ -213,19 +217,26 @@ class Graph:
             ``apply(layer, *args, **kwargs)`` in place of ``layer(*args, **kwargs)``.
         """
         known = dict(zip(self.inputs, values, strict=True))
-
-        def value(x):
-            return known[x] if isinstance(x, SymbolicTensor) else x
-
         for call in self.calls:
             if not call.inputs:
                 continue
-            args, kwargs = map_leaves(value, call.args), map_leaves(value, call.kwargs)
+            args = [_filled(x, known) for x in call.args]
+            kwargs = {key: _filled(x, known) for key, x in call.kwargs.items()}
             results = apply(call.layer, *args, **kwargs) if apply else call.layer(*args, **kwargs)
-            known.update(zip(_present(call.outputs), _present(results), strict=True))
+            if isinstance(call.outputs, SymbolicTensor) and isinstance(results, Tensor):
+                known[call.outputs] = results
+            else:
+                known.update(zip(_present(call.outputs), _present(results), strict=True))
             for x in self._finished[call]:  # so that the memory of inner results is free again
                 del known[x]
-        return map_leaves(value, self.output_nest)
+        return _filled(self.output_nest, known)
+
+
+def _filled(nest: Any, known: dict) -> Any:
+    """Return a nest with their values in the place of symbolic tensors."""
+    if isinstance(nest, list | tuple | Mapping):
+        return map_leaves(lambda x: _filled(x, known), nest)
+    return known[nest] if isinstance(nest, SymbolicTensor) else nest
 
 
 def _checked(nest: Any, what: str) -> Any:

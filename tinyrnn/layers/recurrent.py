@@ -38,7 +38,7 @@ class RNN(Layer):
         Accepted for old programs; the result is the same either way.
     zero_output_for_mask : bool
         Output zeros at masked steps, where otherwise the output before them is repeated.
-    kernel : {"auto", "unrolled", "array"}
+    kernel : {"auto", "unrolled", "array", "cpu"}
         How to run, see `tinyrnn.recurrent`. What was chosen, and why, is in `kernel_choice`.
 
     Notes
@@ -213,8 +213,10 @@ class RNN(Layer):
         )
         if self.stateful:
             self._states = map_tensors(lambda s: s.data, states)
-        if mask is not None:
-            outputs = self._mask_outputs(outputs, mask, given)
+        if mask is not None and (given or self.zero_output_for_mask):
+            outputs = self._mask_outputs(outputs, mask)
+        elif not self.return_sequences and isinstance(self.cell, RNNCell):  # the last output is a state
+            return (states[0], *states) if self.return_state else states[0]
         if self.return_sequences:
             output = ops.flip(outputs, axis=1) if self.go_backwards else outputs
         else:
@@ -228,12 +230,13 @@ class RNN(Layer):
             raise ValueError(f"{self.name}: expected a mask of shape {shape}, found {mask.shape}")
         return None if mask.all() else mask
 
-    def _mask_outputs(self, outputs: Any, mask: Any, given: bool) -> Any:
-        """Put zeros where the output of masked steps is not the state they keep."""
+    def _mask_outputs(self, outputs: Any, mask: Any) -> Any:
+        """Put zeros where the output of masked steps is not the state they keep.
+
+        Where the initial state is zeros, so is what is kept before the first valid step.
+        """
         if self.zero_output_for_mask:
             return ops.where(mask[:, :, None], outputs, 0.0)
-        if not given:  # what is kept before the first valid step is zeros already
-            return outputs
         xp = array_module(mask)
         seen = mask[:, ::-1] if self.go_backwards else mask
         seen = xp.logical_or.accumulate(seen, axis=1)

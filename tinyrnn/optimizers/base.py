@@ -8,7 +8,7 @@ a model has, and to large ones in blocks that stay in the cache.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from tinyrnn import threads
 from tinyrnn.backend import array_module, floatx, is_float
 from tinyrnn.naming import Configurable, nearest, serialize, snake_case, warn_user
 from tinyrnn.ops import to_array
@@ -339,7 +340,7 @@ class Optimizer(Configurable):
         # What overflows shows in the loss; a warning from here would tell nothing more.
         with np.errstate(all="ignore"):
             self._step(found)
-        self._iteration.data[...] += 1
+        self._iteration.data += 1
 
     def _match(self, grads: list[Any], variables: Iterable[Any] | None) -> dict[int, Any]:
         """Return the gradients that are there, by the index of their variable."""
@@ -352,22 +353,25 @@ class Optimizer(Configurable):
         if len(grads) != len(variables):
             raise ValueError(f"{self.name}: {len(grads)} gradients for {len(variables)} variables")
         found: dict[int, Any] = {}
+        missing = []
         for g, v in zip(grads, variables, strict=True):
-            i, where = self._index.get(id(v)), f"{self.name}: {v.path}"
+            i = self._index.get(id(v))
             if i is None:
-                raise ValueError(f"{where}: none of the variables the optimizer was built with")
+                raise ValueError(f"{self.name}: {v.path}: none of the variables the optimizer was built with")
             if i in found:
-                raise ValueError(f"{where}: given twice")
+                raise ValueError(f"{self.name}: {v.path}: given twice")
             if g is None:
+                missing.append(v.path)
                 continue
             if g.shape != v.data.shape:
-                raise ValueError(f"{where}: expected a gradient of shape {v.data.shape}, found {g.shape}")
+                raise ValueError(
+                    f"{self.name}: {v.path}: expected a gradient of shape {v.data.shape}, found {g.shape}"
+                )
             found[i] = g
-        missing = ", ".join(v.path for g, v in zip(grads, variables, strict=True) if g is None)
         if not found:
-            raise ValueError(f"{self.name}: no gradient for any variable: {missing}")
+            raise ValueError(f"{self.name}: no gradient for any variable: {', '.join(missing)}")
         if missing:
-            warn_user(f"{self.name}: no gradient for {missing}")
+            warn_user(f"{self.name}: no gradient for {', '.join(missing)}")
         return found
 
     def _step(self, found: dict[int, Any]) -> None:
@@ -388,8 +392,10 @@ class Optimizer(Configurable):
             if variable.constraint is not None:
                 variable.data[...] = variable.constraint(variable.data)
 
-    def _runs(self, found: Iterable[int]) -> list[slice]:
+    def _runs(self, found: Collection[int]) -> list[slice]:
         """Return the spans of these variables in a flat array, neighbours joined."""
+        if len(found) == len(self._trainable):
+            return [slice(0, self._gradient.flat.size)]
         runs: list[slice] = []
         for i in sorted(found):
             span = self._gradient.spans[i]
@@ -432,16 +438,25 @@ class Optimizer(Configurable):
     def _update(self, found: Iterable[int], runs: list[slice]) -> None:
         learning_rate = self.learning_rate
         c = self.coefficients(learning_rate, self.iterations + 1)
-        g = self._gradient.flat
-        for block in _blocks(g, runs):
-            slots = {name: slot.flat[block] for name, slot in self._slots.items()}
-            g[block] = self.update(g[block], c, **slots)
+        blocks = list(_blocks(self._gradient.flat, runs))
+        if len(blocks) < 4 or array_module(self._gradient.flat) is not np:
+            self._update_blocks(blocks, c)
+        else:
+            parts = threads.split(np.ones(len(blocks)), threads.get_num_threads())
+            threads.run(self._update_blocks, [(blocks[lo:hi], c) for lo, hi in parts])
         for i in found:
             variable = self._trainable[i]
             weights = variable.data
             if self.weight_decay is not None and self._decays(variable):
                 weights *= 1 - learning_rate * self.weight_decay
             weights -= self._gradient.views[i]
+
+    def _update_blocks(self, blocks: Iterable[slice], c: Any) -> None:
+        g = self._gradient.flat
+        with np.errstate(all="ignore"):  # each thread has its own
+            for block in blocks:
+                slots = {name: slot.flat[block] for name, slot in self._slots.items()}
+                g[block] = self.update(g[block], c, **slots)
 
     def _decays(self, variable: Any) -> bool:
         variables, names = self._excluded

@@ -19,7 +19,8 @@ reverse  bool                    from the last step to the first; outputs stay i
 outputs  (B, T, units)           the first state after every step
 ======== ======================= ===================================================================
 
-except `unrolled`, which is a graph of tensors and needs no `backward`.
+except `unrolled`, which is a graph of tensors and needs no `backward`. `cpu` also takes a `Projection` in
+the place of ``xz``, what the input gives not yet computed, and returns the gradients of its parts.
 """
 
 from __future__ import annotations
@@ -30,13 +31,14 @@ from typing import Any, NamedTuple
 from tinyrnn import ops
 from tinyrnn.autograd import Tensor, grad, is_recording, primitive
 from tinyrnn.naming import nearest
-from tinyrnn.recurrent import array, unrolled
+from tinyrnn.recurrent import array, cpu, unrolled
 from tinyrnn.recurrent.cells import Cell
+from tinyrnn.recurrent.projection import Projection
 from tinyrnn.recurrent.trace import TraceError
 
-__all__ = ["KERNELS", "Cell", "Choice", "choose", "run"]
+__all__ = ["KERNELS", "Cell", "Choice", "Projection", "choose", "run"]
 
-KERNELS = {"unrolled": unrolled, "array": array}
+KERNELS = {"unrolled": unrolled, "array": array, "cpu": cpu}
 
 
 class Choice(NamedTuple):
@@ -52,7 +54,7 @@ def choose(cell: Cell, kernel: str = "auto") -> Choice:
     Parameters
     ----------
     cell : Cell
-    kernel : {"auto", "unrolled", "array"}
+    kernel : {"auto", "unrolled", "array", "cpu"}
         ``"auto"`` takes the fastest that can; the choice says why.
 
     Raises
@@ -72,7 +74,9 @@ def choose(cell: Cell, kernel: str = "auto") -> Choice:
         if kernel != "auto":
             raise TraceError(f"kernel={kernel!r} cannot run a {type(cell).__name__}: {error}") from error
         return Choice("unrolled", f"no kernel can be derived from {type(cell).__name__}: {error}")
-    return Choice("array", "asked for" if kernel == "array" else "the fastest for elementwise cells")
+    if kernel != "auto":
+        return Choice(kernel, "asked for")
+    return Choice("cpu", "compiled from the cell's equations: the fastest on a CPU")
 
 
 def run(
@@ -89,6 +93,11 @@ def run(
 ) -> tuple[Tensor, list[Tensor]]:
     """Run a sequence with tensors: the table above gives the shapes.
 
+    Parameters
+    ----------
+    xz : Tensor or Projection
+        What the input gives the gates, computed or still to be.
+
     Returns
     -------
     outputs : Tensor (B, T, units)
@@ -96,42 +105,52 @@ def run(
     states : list of Tensor (B, units)
         After the last step processed.
     """
+    if isinstance(xz, Projection) and kernel != "cpu":
+        xz = xz.compute()
     if kernel == "unrolled":
         return unrolled.run(cell, xz, U, b_r, params, states0, mask, rec_mask, reverse)
+    projection = xz if isinstance(xz, Projection) else None
+    parts = [xz] if projection is None else projection.parts
     biases = [] if b_r is None else [b_r]
-    inputs = [xz, U, *biases, *params, *states0]
+    inputs = [*parts, U, *biases, *params, *states0]
     keep = is_recording() and any(isinstance(x, Tensor) and x.requires_grad for x in inputs)
+    form = projection and projection.of([None] * len(parts))  # it must not hold tensors: nodes keep it
     outputs, *states = _fused(
-        *inputs, cell=cell, mask=mask, rec_mask=rec_mask, reverse=reverse, kernel=kernel, keep=keep
-    )
+        *inputs, cell=cell, form=form, n_parts=len(parts), mask=mask, rec_mask=rec_mask, reverse=reverse,
+        kernel=kernel, keep=keep,
+    )  # fmt: skip
     return outputs, states
 
 
-def _unpack(cell: Cell, inputs: Sequence) -> tuple:
-    """Return xz, U, b_r, params and states0 of the flat list of inputs."""
-    xz, U, *rest = inputs
+def _unpack(cell: Cell, inputs: Sequence, form: Projection | None = None, n_parts: int = 1) -> tuple:
+    """Return xz (or a projection), U, b_r, params and states0 of the flat list of inputs."""
+    parts, (U, *rest) = inputs[:n_parts], inputs[n_parts:]
     b_r = rest.pop(0) if len(rest) > len(cell.params) + len(cell.states) else None
-    return xz, U, b_r, rest[: len(cell.params)], rest[len(cell.params) :]
+    source = parts[0] if form is None else form.of(parts)
+    return source, U, b_r, rest[: len(cell.params)], rest[len(cell.params) :]
 
 
 @primitive(residuals=True)
-def _fused(*inputs, cell, mask, rec_mask, reverse, kernel, keep):
+def _fused(*inputs, cell, form, n_parts, mask, rec_mask, reverse, kernel, keep):
     """Run a whole sequence as one operation: outputs and final states."""
-    arguments = (*_unpack(cell, inputs), mask, rec_mask, reverse)
+    arguments = (*_unpack(cell, inputs, form, n_parts), mask, rec_mask, reverse)
     outputs, states, residuals = KERNELS[kernel].forward(cell, *arguments, keep=keep)
     return (outputs, *states), residuals
 
 
 @_fused.gradients
-def _fused_gradients(g, inputs, residuals, needs, cell, mask, rec_mask, reverse, kernel):
+def _fused_gradients(g, inputs, residuals, needs, cell, form, n_parts, mask, rec_mask, reverse, kernel):
     if any(isinstance(d, Tensor) for d in g):
-        return _differentiable_gradients(g, inputs, needs, cell, mask, rec_mask, reverse)
-    d_xz, d_U, d_b, d_params, d_states = KERNELS[kernel].backward(residuals, g[0], g[1:])
-    biases = [d_b] if len(inputs) > 2 + len(cell.params) + len(cell.states) else []
-    return [d_xz, d_U, *biases, *d_params, *d_states]
+        arguments = (cell, form, n_parts, mask, rec_mask, reverse)
+        return _differentiable_gradients(g, inputs, needs, *arguments)
+    settings = {} if form is None else {"with_x": needs[0]}
+    d_source, d_U, d_b, d_params, d_states = KERNELS[kernel].backward(residuals, g[0], g[1:], **settings)
+    parts = [d_source] if form is None else d_source
+    biases = [d_b] if len(inputs) > n_parts + 1 + len(cell.params) + len(cell.states) else []
+    return [*parts, d_U, *biases, *d_params, *d_states]
 
 
-def _differentiable_gradients(g, inputs, needs, cell, mask, rec_mask, reverse):
+def _differentiable_gradients(g, inputs, needs, cell, form, n_parts, mask, rec_mask, reverse):
     """Return gradients that can be differentiated again: run the definition and go back through that.
 
     The definition is run on copies of the inputs, so that one input that was computed from another
@@ -140,7 +159,9 @@ def _differentiable_gradients(g, inputs, needs, cell, mask, rec_mask, reverse):
     """
     pairs = zip(inputs, needs, strict=True)
     copies = [ops.broadcast_to(x, shape=x.shape) if need else x for x, need in pairs]
-    outputs, states = unrolled.run(cell, *_unpack(cell, copies), mask, rec_mask, reverse)
+    xz, *others = _unpack(cell, copies, form, n_parts)
+    xz = xz if form is None else xz.compute()
+    outputs, states = unrolled.run(cell, xz, *others, mask, rec_mask, reverse)
     used = [(y, d) for y, d in zip([outputs, *states], g, strict=True) if d is not None]
     wanted = [c for c, need in zip(copies, needs, strict=True) if need]
     found = iter(grad([y for y, _ in used], wanted, [d for _, d in used], create_graph=True))

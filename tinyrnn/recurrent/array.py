@@ -9,31 +9,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
 
 from tinyrnn.backend import array_module
 from tinyrnn.recurrent.cells import Cell
-from tinyrnn.recurrent.emit import emit_python, load
-from tinyrnn.recurrent.trace import trace
+from tinyrnn.recurrent.emit import emit_python
+from tinyrnn.recurrent.files import load
+from tinyrnn.recurrent.trace import per_cell, trace
 
 __all__ = ["backward", "compiled", "forward"]
 
-_modules: WeakKeyDictionary[Cell, tuple[int, ModuleType]] = WeakKeyDictionary()
 
-
+@per_cell
 def compiled(cell: Cell) -> ModuleType:
-    """Return the generated module of `cell`, derived once, and again when the cell was changed.
+    """Return the generated module of `cell`.
 
     Raises
     ------
     TraceError
         If the cell's step is not elementwise.
     """
-    changes, module = _modules.get(cell, (-1, None))
-    if changes != cell.changes:
-        module = load(emit_python(cell, trace(cell)), type(cell).__name__)
-        _modules[cell] = cell.changes, module
-    return module
+    return load(emit_python(cell, trace(cell)), type(cell).__name__)
 
 
 class Step(NamedTuple):

@@ -7,18 +7,12 @@ show its lines, and whoever wants to can read the kernel that was derived from t
 
 from __future__ import annotations
 
-import hashlib
-import linecache
-import os
-import tempfile
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from tinyrnn.recurrent.cells import Cell
-from tinyrnn.recurrent.trace import ARITHMETIC, FUNCTIONS, Expr, Stage, Trace, names, visit
+from tinyrnn.recurrent.trace import ARITHMETIC, COMPARISONS, FUNCTIONS, Expr, Stage, Trace, names, visit
 
-__all__ = ["cache_folder", "emit_python", "load"]
+__all__ = ["Printer", "emit_python"]
 
 _INFIX = {
     "add": "+", "subtract": "-", "multiply": "*", "divide": "/",
@@ -48,14 +42,14 @@ def _functions(cell: Cell, gates: tuple, stage: Stage, prefix: str) -> list[str]
     held = names("s", cell.states) + names("p", cell.params)
     pre = names("x", gates) + names("r", gates)
 
-    forward = _Printer(dict(known))
+    forward = Printer(dict(known))
     body = forward.statements([e for e, _ in saved] + list(stage.outputs), [e for e, _ in saved])
     results = (
         _tuple([forward.text(e, whole=True) for e in stage.outputs]) + ", " + _tuple([n for _, n in saved])
     )
     source = [_function(f"{prefix}forward", pre + held, body, results)]
 
-    backward = _Printer(dict(known))
+    backward = Printer(dict(known))
     order = [names("x", gates), names("r", gates), names("s", cell.states), names("p", cell.params)]
     wanted = [stage.gradients[n] for group in order for n in group if n in stage.gradients]
     body = backward.statements(wanted, [], stop=[e for e, _ in saved])
@@ -88,11 +82,23 @@ def _name_saved(stage: Stage) -> list[tuple[Expr, str]]:
     return result
 
 
-class _Printer:
+class Printer:
     """Prints formulas; those used more than once, and functions, get a statement and a name."""
 
     def __init__(self, known: dict[int, str]):
         self.known = known
+
+    @staticmethod
+    def _number(x: float) -> str:
+        return repr(float(x) if isinstance(x, float) else x)  # a np.float64 would print its type
+
+    @staticmethod
+    def _comparison(source: str) -> str:
+        return source
+
+    @staticmethod
+    def _call(name: str, args: list[str], settings: dict[str, Any]) -> str:
+        return f"ops.{name}({', '.join(args + [f'{key}={value!r}' for key, value in settings.items()])})"
 
     def statements(self, roots: list, named: list[Expr], stop: list[Expr] = ()) -> list[str]:
         """Return the assignments that make `roots` printable by `text`."""
@@ -120,7 +126,7 @@ class _Printer:
         if e is None:
             return "None"
         if not isinstance(e, Expr):
-            return repr(float(e) if isinstance(e, float) else e)  # a np.float64 would print its type
+            return self._number(e)
         if id(e) in self.known:
             return self.known[id(e)]
         if e.is_symbol:
@@ -130,53 +136,12 @@ class _Printer:
     def _operation(self, e: Expr) -> str:
         args = [self.text(a, whole=e.op in FUNCTIONS) for a in e.args]
         if e.op in _INFIX:
-            return f"{args[0]} {_INFIX[e.op]} {args[1]}"
+            source = f"{args[0]} {_INFIX[e.op]} {args[1]}"
+            return self._comparison(source) if e.op in COMPARISONS else source
         if e.op == "negative":
             return f"-{args[0]}"
         if e.op == "square":
             return f"{args[0]} * {args[0]}"
         if e.op == "power":
-            return f"{args[0]} ** {dict(e.static)['exponent']!r}"
-        settings = [f"{key}={value!r}" for key, value in e.static]
-        return f"ops.{e.op}({', '.join(args + settings)})"
-
-
-# --- files ------------------------------------------------------------------------------------------------
-
-
-def cache_folder() -> Path:
-    """Return the folder of generated modules, ``$TINYRNN_CACHE`` or in the user's cache."""
-    if "TINYRNN_CACHE" in os.environ:
-        return Path(os.environ["TINYRNN_CACHE"])
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("tinyrnn", appauthor=False)) / "kernels"
-
-
-def load(source: str, name: str) -> ModuleType:
-    """Run `source` as a module and keep it as a file if that is possible.
-
-    Only the text given is ever run, never what a file holds: a cache that is missing, read-only, stale,
-    damaged or shared can do no harm.
-    """
-    digest = hashlib.sha256(source.encode()).hexdigest()[:16]
-    path = _write(cache_folder() / f"{name.lower()}_{digest}.py", source)
-    module = ModuleType(f"tinyrnn.generated.{name.lower()}_{digest}")
-    module.__file__ = path
-    exec(compile(source, path, "exec"), vars(module))
-    return module
-
-
-def _write(path: Path, source: str) -> str:
-    """Put `source` at `path`, whole or not at all; return the name that tracebacks should use."""
-    try:
-        if not path.exists() or path.read_text() != source:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False) as file:
-                file.write(source)
-            os.replace(file.name, path)
-    except (OSError, UnicodeDecodeError):  # no place to write: keep the lines for tracebacks in memory
-        name = f"<{path.stem}>"
-        linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
-        return name
-    return str(path)
+            return f"{args[0]} ** {self._number(dict(e.static)['exponent'])}"
+        return self._call(e.op, args, dict(e.static))

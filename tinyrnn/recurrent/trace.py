@@ -11,19 +11,21 @@ repeated, and what depends on a bare pre-activation is saved itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from tinyrnn.autograd import Primitive, Symbolic, Tensor, enable_grad, grad
 from tinyrnn.recurrent.cells import Cell, Names
 
-__all__ = ["Expr", "Stage", "Trace", "TraceError", "names", "trace"]
+__all__ = ["Expr", "Stage", "Trace", "TraceError", "names", "per_cell", "trace"]
 
-_COMPARISONS = {"greater", "greater_equal", "less", "less_equal"}
-ARITHMETIC = {"add", "subtract", "multiply", "divide", "negative", "square", "power"} | _COMPARISONS
+COMPARISONS = {"greater", "greater_equal", "less", "less_equal"}
+ARITHMETIC = {"add", "subtract", "multiply", "divide", "negative", "square", "power"} | COMPARISONS
 FUNCTIONS = {"exp", "expm1", "log", "log1p", "sqrt", "abs", "sign", "sin", "cos", "erf"} | {
     "tanh", "sigmoid", "relu", "softplus", "maximum", "minimum", "where", "clip",
 }  # fmt: skip
@@ -171,6 +173,21 @@ def _trace_function(cell: Cell, function: Any, gates: Sequence[str], n_outputs: 
     found = grad(outputs, inputs, seeds)
     gradients = {repr(t.data): g.data for t, g in zip(inputs, found, strict=True) if isinstance(g.data, Expr)}
     return Stage(tuple(t.data for t in outputs), tuple(_saved(gradients.values())), gradients)
+
+
+def per_cell(derive: Callable[[Cell], Any]) -> Callable[[Cell], Any]:
+    """Derive something from a cell once, and again when the cell was changed (a decorator)."""
+    known: WeakKeyDictionary[Cell, tuple[int, Any]] = WeakKeyDictionary()
+
+    @functools.wraps(derive, updated=())
+    def find(cell: Cell) -> Any:
+        changes, found = known.get(cell, (-1, None))
+        if changes != cell.changes:
+            found = derive(cell)
+            known[cell] = cell.changes, found
+        return found
+
+    return find
 
 
 # --- what to save -----------------------------------------------------------------------------------------

@@ -1,0 +1,1 @@
+"""tinyrnn beside its peers: ``python -m benchmarks`` and ``python -m benchmarks.startup``."""

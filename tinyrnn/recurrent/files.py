@@ -1,0 +1,81 @@
+"""Generated modules and compiled code in a per-user cache folder, which may fail in any way.
+
+A generated module is a real file: tracebacks show its lines, and whoever wants to can read the kernel that
+was derived from three equations. A folder that is missing, read-only, damaged or shared by processes
+starting at once costs time, and nothing else.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import linecache
+import os
+import sys
+import tempfile
+from pathlib import Path
+from types import ModuleType
+
+__all__ = ["cache_folder", "load", "read_checked", "write_checked"]
+
+
+def cache_folder() -> Path:
+    """Return the folder of generated modules, ``$TINYRNN_CACHE`` or in the user's cache."""
+    if "TINYRNN_CACHE" in os.environ:
+        return Path(os.environ["TINYRNN_CACHE"])
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("tinyrnn", appauthor=False)) / "kernels"
+
+
+@functools.cache
+def load(source: str, name: str) -> ModuleType:
+    """Run `source` as a module, once for all cells that have it, and keep it as a file if that is possible.
+
+    Only the text given is run, never what the file holds.
+    """
+    digest = hashlib.sha256(source.encode()).hexdigest()[:16]
+    stem = f"{name.lower()}_{digest}"
+    path = cache_folder() / f"{stem}.py"
+    try:
+        if path.read_bytes() != source.encode():
+            raise FileNotFoundError
+        file = str(path)
+    except OSError:
+        file = str(path) if _write(path, source.encode()) else f"<{stem}>"
+    if file != str(path):  # no place to write: keep the lines for tracebacks in memory
+        linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
+    module = ModuleType(f"tinyrnn.generated.{stem}")
+    module.__file__ = file
+    sys.modules[module.__name__] = module  # compiled code that is read from disk looks for it there
+    exec(compile(source, file, "exec"), vars(module))
+    return module
+
+
+def _write(path: Path, data: bytes) -> bool:
+    """Put `data` at `path`, whole or not at all; return whether that was possible."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
+            file.write(data)
+        os.replace(file.name, path)
+    except OSError:
+        return False
+    return True
+
+
+def write_checked(path: Path, data: bytes) -> None:
+    """Write a file for `read_checked`, if that is possible."""
+    _write(path, hashlib.sha256(data).digest() + data)
+
+
+def read_checked(path: Path) -> bytes | None:
+    """Return what `write_checked` wrote; None if the file is missing, damaged or another user's."""
+    try:
+        with path.open("rb") as file:
+            if hasattr(os, "getuid") and os.fstat(file.fileno()).st_uid != os.getuid():
+                return None
+            digest, data = file.read(32), file.read()
+    except OSError:
+        return None
+    return data if hashlib.sha256(data).digest() == digest else None

@@ -1,0 +1,377 @@
+"""The loop over time that Numba compiles: rows of a batch, from the first step to the last, and back.
+
+This text is compiled together with the step of one cell: `emit` puts both into one module. It is the same
+for every cell. Whoever calls it (`cpu.py`) gives each worker its rows, and no worker waits for another.
+
+Layout
+------
+A cell's pre-activations stand in *columns*, each `width` wide: its units, filled up to whole vectors. A gate
+that only ever sees the sum of its two pre-activations has one column, another has one for the input's and
+one for the state's. The columns form *groups*, a row of the array `groups` each::
+
+    first column, number of columns, first k, last k + 1, late
+
+with k the rows of the joint kernel ``[W; U]`` (`features` of the input, then `units`) that count for them.
+Arrays are flat where only the loop reads them:
+
+=========== ============================== ========================================================
+kernel      columns, vectors, depth, lanes the joint kernel, packed for the way forward
+kernel_t    vectors, columns * width, lanes its transpose, packed for the way back
+base        rows, columns * width          what the pre-activations start from: the biases, or
+                                           rows already projected, chosen by `index` (batch, time)
+drop        gates, batch, depth, or empty  factors of input and state, by gate
+tape        by row and time                the values that the way back needs, `width` each
+=========== ============================== ========================================================
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tinyrnn.recurrent.native import (
+    clear,
+    copy,
+    entry,
+    flush_denormals,
+    jit,
+    product,
+    restore_denormals,
+)
+
+__all__ = ["backward_rows", "forward_rows", "pack", "pack_transposed", "unpack"]
+
+# --- what the text of a cell puts in the place of these ---------------------------------------------------
+
+LATE = False
+forward_step = late_forward = backward_step = late_backward = jit(lambda: None)
+
+# --- the way forward --------------------------------------------------------------------------------------
+
+# Constants are compiled as values of their own unless they have a type.
+ONE = np.intp(1)
+EARLY, LAST = np.intp(0), np.intp(1)
+
+
+@jit
+def drop_out(out, a, drop, gate, batch_rows, n, depth):
+    """Multiply n rows of `a` with the factors of one gate."""
+    for i in range(n):
+        b = batch_rows[i]
+        for k in range(depth):
+            out[i * depth + k] = a[i * depth + k] * drop[gate, b, k]
+
+
+@entry
+def multiply(z, z_row, a, depth, kernel, groups, late, gate_of, drop, dropped, batch_rows, n, width, lanes):
+    """Add the products of the rows of `a` with the joint kernel to the pre-activations."""
+    vectors = width // lanes
+    for g in range(len(groups)):
+        first, count, k0, k1 = groups[g, 0], groups[g, 1], groups[g, 2], groups[g, 3]
+        if groups[g, 4] != late:
+            continue
+        if drop.size == 0:
+            at = (first * vectors * depth + k0) * lanes
+            product(
+                z, first * width, z_row, a, k0, depth, ONE, kernel, at, depth * lanes, lanes,
+                n, count * vectors, k1 - k0, lanes,
+            )  # fmt: skip
+            continue
+        for c in range(first, first + count):
+            drop_out(dropped, a, drop, gate_of[c], batch_rows, n, depth)
+            at = (c * vectors * depth + k0) * lanes
+            product(
+                z, c * width, z_row, dropped, k0, depth, ONE, kernel, at, depth * lanes, lanes,
+                n, vectors, k1 - k0, lanes,
+            )  # fmt: skip
+
+
+@entry
+def forward_rows(
+    lo, hi, reverse, width, lanes, groups, gate_of, x, base, index, kernel, params,
+    states0, mask, drop, outputs, final, tape, tape_batch, tape_time,
+):  # fmt: skip
+    """Run the rows `lo` to `hi` of a batch through all time steps."""
+    control = flush_denormals()
+    rows, batch, length, units = hi - lo, *outputs.shape
+    features, n_states, columns = x.shape[2], states0.shape[0], len(gate_of)
+    depth, z_row = features + units, columns * width
+    kind = outputs.dtype
+    z = np.empty(rows * z_row, kind)
+    states = np.zeros(n_states * rows * width, kind)
+    new = np.empty(n_states * rows * width, kind)
+    a = np.empty(rows * depth, kind)
+    dropped = np.empty(rows * depth if drop.size else 0, kind)
+    late = np.empty(rows * width if LATE else 0, kind)
+    active, batch_rows, at = np.empty(rows, np.intp), np.empty(rows, np.intp), np.empty(rows, np.intp)
+    for k in range(n_states):
+        for i in range(rows):
+            copy(states, (k * rows + i) * width, states0, (k * batch + lo + i) * units, units)
+    for step in range(length):
+        t = length - 1 - step if reverse else step
+        n = np.intp(0)
+        for i in range(rows):
+            if mask.size == 0 or mask[lo + i, t]:
+                active[n], batch_rows[n], at[n] = i, lo + i, (lo + i) * tape_batch + t * tape_time
+                n += 1
+        for i in range(n):
+            b, a_at = batch_rows[i], i * depth
+            copy(a, a_at, x, (b * length + t) * features, features)
+            copy(a, a_at + features, states, active[i] * width, units)
+            source = index[b, t] if index.size else 0
+            copy(z, i * z_row, base, source * z_row, z_row)
+        if n:
+            multiply(z, z_row, a, depth, kernel, groups, EARLY, gate_of, drop, dropped, batch_rows, n, width, lanes)
+            if LATE:
+                late_forward(n, width, rows, z, z_row, states, active, late, tape, at, params)
+                for i in range(n):
+                    copy(a, i * depth + features, late, i * width, units)
+                multiply(
+                    z, z_row, a, depth, kernel, groups, LAST, gate_of, drop, dropped, batch_rows, n, width, lanes
+                )
+            forward_step(n, width, rows, z, z_row, states, active, new, tape, at, params)
+        for k in range(n_states):
+            for i in range(n):
+                copy(states, (k * rows + active[i]) * width, new, (k * rows + i) * width, width)
+        for i in range(rows):
+            copy(outputs, ((lo + i) * length + t) * units, states, i * width, units)
+    for k in range(n_states):
+        for i in range(rows):
+            copy(final, (k * batch + lo + i) * units, states, (k * rows + i) * width, units)
+    restore_denormals(control)
+
+
+# --- the way back -----------------------------------------------------------------------------------------
+
+
+@entry
+def multiply_back(
+    d_a, d_a_row, x_width, d_z, d_z_at, d_z_row, kernel_t, groups, late, gate_of, drop, temporary, batch_rows,
+    rows_at, n, columns, features, with_x, width, lanes,
+):  # fmt: skip
+    """Add the gradients of the rows that `multiply` took: those of the input, then those of the state."""
+    for g in range(len(groups)):
+        first, count, k0, k1 = groups[g, 0], groups[g, 1], groups[g, 2], groups[g, 3]
+        start = 0 if k0 < features and with_x else x_width // lanes
+        stop = d_a_row // lanes if k1 > features else x_width // lanes
+        if groups[g, 4] != late or start == stop:
+            continue
+        if drop.size == 0:
+            product(
+                d_a, start * lanes, d_a_row, d_z, d_z_at + first * width, d_z_row, ONE,
+                kernel_t, (start * columns + first) * width * lanes, columns * width * lanes, lanes,
+                n, stop - start, count * width, lanes,
+            )  # fmt: skip
+            continue
+        for c in range(first, first + count):
+            clear(temporary, 0, n * d_a_row)
+            product(
+                temporary, start * lanes, d_a_row, d_z, d_z_at + c * width, d_z_row, ONE,
+                kernel_t, (start * columns + c) * width * lanes, columns * width * lanes, lanes,
+                n, stop - start, width, lanes,
+            )  # fmt: skip
+            for i in range(n):
+                b, row = batch_rows[rows_at + i], i * d_a_row
+                for k in range(features if start == 0 else 0):
+                    d_a[row + k] += temporary[row + k] * drop[gate_of[c], b, k]
+                for k in range(drop.shape[2] - features):
+                    d_a[row + x_width + k] += temporary[row + x_width + k] * drop[gate_of[c], b, features + k]
+
+
+@entry
+def flush(d_kernel, d_base, index, a, v, depth, d_z, d_z_row, groups, gate_of, drop, dropped, batch_rows, n, width, lanes):
+    """Add what n rows, of several time steps, give to the gradients of the joint kernel and the biases."""
+    if index.size == 0:
+        for i in range(n):
+            for j in range(len(gate_of) * width):
+                d_base[0, j] += d_z[i * d_z_row + j]
+    for g in range(len(groups)):
+        first, count, k0, k1 = groups[g, 0], groups[g, 1], groups[g, 2], groups[g, 3]
+        left = v if groups[g, 4] else a
+        for c in range(first, first + count):
+            if drop.size:
+                drop_out(dropped, left, drop, gate_of[c], batch_rows, n, depth)
+            product(
+                d_kernel, (c * depth + k0) * width, width, dropped if drop.size else left, k0, ONE, depth,
+                d_z, c * width, lanes, d_z_row, k1 - k0, width // lanes, n, lanes,
+            )  # fmt: skip
+
+
+@jit
+def clear_padding(d_z, d_z_at, d_z_row, n, columns, units, width):
+    """Set to zero what the step computed for units that fill up a vector: it may be nan."""
+    for i in range(n if width > units else 0):
+        for c in range(columns):
+            clear(d_z, d_z_at + i * d_z_row + c * width + units, width - units)
+
+
+@entry
+def backward_rows(
+    lo, hi, reverse, width, lanes, groups, gate_of, x, index, kernel_t, params, states0, mask, drop,
+    outputs, tape, tape_batch, tape_time, late_slot, d_outputs, d_states, with_x, d_x, d_base, d_kernel,
+    d_params,
+):  # fmt: skip
+    """Carry the gradients of the rows `lo` to `hi` back through all time steps.
+
+    `d_states` holds those of the final states at first, those of the initial ones in the end.
+
+    The products for the kernel's gradient wait until enough rows have come together (`flush`).
+    """
+    control = flush_denormals()
+    rows, batch, length, units = hi - lo, *outputs.shape
+    features, n_states, columns = x.shape[2], states0.shape[0], len(gate_of)
+    n_params = len(params) // width
+    depth, d_z_row = features + units, columns * width + lanes
+    x_width = -(-features // lanes) * lanes
+    d_a_row = x_width + width
+    kind = outputs.dtype
+    capacity = max(rows, min(256, 262144 // (depth + d_z_row)))
+    a = np.zeros(capacity * depth + width, kind)
+    v = np.zeros(capacity * depth + width if LATE else 0, kind)
+    d_z = np.empty(capacity * d_z_row, kind)
+    waiting = np.empty(capacity, np.intp)  # the rows of the batch that `a` and `d_z` hold
+    dropped = np.empty(capacity * depth if drop.size else 0, kind)
+    d_a = np.empty(rows * d_a_row, kind)
+    temporary = np.empty(rows * d_a_row if drop.size else 0, kind)
+    d_late = np.empty(rows * width if LATE else 0, kind)
+    d = np.zeros(n_states * rows * width, kind)
+    new = np.empty(n_states * rows * width, kind)
+    for_params = np.empty(n_params * rows * width, kind)
+    active, at = np.empty(rows, np.intp), np.empty(rows, np.intp)
+    for k in range(n_states):
+        for i in range(rows):
+            copy(d, (k * rows + i) * width, d_states, (k * batch + lo + i) * units, units)
+    end = np.intp(0)
+    for step in range(length - 1, -1, -1):
+        t = length - 1 - step if reverse else step
+        if d_outputs.size:
+            for i in range(rows):
+                for j in range(units):
+                    d[i * width + j] += d_outputs[lo + i, t, j]
+        if end + rows > capacity:
+            flush(
+                d_kernel, d_base, index, a, v, depth, d_z, d_z_row, groups, gate_of, drop, dropped, waiting,
+                end, width, lanes,
+            )  # fmt: skip
+            end = np.intp(0)
+        n = np.intp(0)
+        for i in range(rows):
+            if mask.size == 0 or mask[lo + i, t]:
+                active[n], waiting[end + n], at[n] = i, lo + i, (lo + i) * tape_batch + t * tape_time
+                n += 1
+        if n == 0:
+            continue
+        for i in range(n):
+            b, a_at = lo + active[i], (end + i) * depth
+            copy(a, a_at, x, (b * length + t) * features, features)
+            if step == 0:
+                copy(a, a_at + features, states0, b * units, units)
+            else:
+                before = t + 1 if reverse else t - 1
+                copy(a, a_at + features, outputs, (b * length + before) * units, units)
+        backward_step(
+            n, width, rows, d, active, tape, at, a, end * depth + features, depth, d_z, end * d_z_row, d_z_row,
+            new, for_params, params,
+        )  # fmt: skip
+        clear_padding(d_z, end * d_z_row, d_z_row, n, columns, units, width)
+        clear(d_a, 0, n * d_a_row)
+        if LATE:
+            for i in range(n):
+                v_at = (end + i) * depth
+                copy(v, v_at, a, v_at, features)
+                copy(v, v_at + features, tape, at[i] + late_slot * width, units)
+            multiply_back(
+                d_a, d_a_row, x_width, d_z, end * d_z_row, d_z_row, kernel_t, groups, LAST, gate_of, drop, temporary,
+                waiting, end, n, columns, features, with_x, width, lanes,
+            )  # fmt: skip
+            for i in range(n):
+                copy(d_late, i * width, d_a, i * d_a_row + x_width, width)
+                clear(d_a, i * d_a_row + x_width, width)
+            late_backward(
+                n, width, rows, d_late, tape, at, a, end * depth + features, depth, d_z, end * d_z_row,
+                d_z_row, new, for_params, params,
+            )  # fmt: skip
+            clear_padding(d_z, end * d_z_row, d_z_row, n, columns, units, width)
+        multiply_back(
+            d_a, d_a_row, x_width, d_z, end * d_z_row, d_z_row, kernel_t, groups, EARLY, gate_of, drop, temporary,
+            waiting, end, n, columns, features, with_x, width, lanes,
+        )  # fmt: skip
+        for i in range(n):
+            if with_x:
+                copy(d_x, ((lo + active[i]) * length + t) * features, d_a, i * d_a_row, features)
+            for j in range(width):
+                new[i * width + j] += d_a[i * d_a_row + x_width + j]
+            if index.size:
+                source = index[lo + active[i], t]
+                for j in range(columns * width):
+                    d_base[source, j] += d_z[(end + i) * d_z_row + j]
+        for k in range(n_states):
+            for i in range(n):
+                copy(d, (k * rows + active[i]) * width, new, (k * rows + i) * width, width)
+        for k in range(n_params):
+            for i in range(n):
+                for j in range(width):
+                    d_params[k * width + j] += for_params[(k * rows + i) * width + j]
+        end += n
+    flush(
+        d_kernel, d_base, index, a, v, depth, d_z, d_z_row, groups, gate_of, drop, dropped, waiting, end,
+        width, lanes,
+    )  # fmt: skip
+    for k in range(n_states):
+        for i in range(rows):
+            copy(d_states, (k * batch + lo + i) * units, d, (k * rows + i) * width, units)
+    restore_denormals(control)
+
+
+# --- packing ----------------------------------------------------------------------------------------------
+
+
+@entry
+def pack(W, U, units, groups, gate_of, width, lanes):
+    """Return the joint kernel packed for `multiply`."""
+    features, depth = len(W), len(W) + len(U)
+    out = np.zeros(len(gate_of) * width * depth, U.dtype)
+    for g in range(len(groups)):
+        for c in range(groups[g, 0], groups[g, 0] + groups[g, 1]):
+            column = gate_of[c] * units
+            for v in range(0, width, lanes):
+                at = (c * width + v) * depth
+                for k in range(groups[g, 2], groups[g, 3]):
+                    for j in range(min(lanes, units - v)):
+                        value = W[k, column + v + j] if k < features else U[k - features, column + v + j]
+                        out[at + k * lanes + j] = value
+    return out
+
+
+@entry
+def pack_transposed(W, U, units, groups, gate_of, width, lanes):
+    """Return the transpose of the joint kernel, packed for `multiply_back`."""
+    features, columns = len(W), len(gate_of)
+    x_width = -(-features // lanes) * lanes
+    out = np.zeros((x_width + width) * columns * width, U.dtype)
+    for g in range(len(groups)):
+        for c in range(groups[g, 0], groups[g, 0] + groups[g, 1]):
+            for j in range(units):
+                column = gate_of[c] * units + j
+                for k in range(groups[g, 2], groups[g, 3]):
+                    place = k if k < features else x_width + k - features
+                    at = ((place // lanes) * columns * width + c * width + j) * lanes
+                    out[at + place % lanes] = W[k, column] if k < features else U[k - features, column]
+    return out
+
+
+@entry
+def unpack(d_kernels, units, groups, gate_of, width, d_W, d_U):
+    """Add the gradients of the joint kernel that the workers have found to those of its two parts."""
+    features, depth = len(d_W), len(d_W) + len(d_U)
+    for w in range(len(d_kernels)):
+        for g in range(len(groups)):
+            for c in range(groups[g, 0], groups[g, 0] + groups[g, 1]):
+                column = gate_of[c] * units
+                for k in range(groups[g, 2], groups[g, 3]):
+                    at = (c * depth + k) * width
+                    if k < features:
+                        for j in range(units):
+                            d_W[k, column + j] += d_kernels[w, at + j]
+                    else:
+                        for j in range(units):
+                            d_U[k - features, column + j] += d_kernels[w, at + j]
