@@ -102,9 +102,12 @@ class Run:
 
     @property
     def tape_strides(self) -> tuple[int, int]:
-        """Steps on the tape to the next row of the batch, to the next time step."""
+        """Steps on the tape to the next row of the batch, to the next time step.
+
+        The rows of one time step are neighbours: the loop reads and writes them one after the other.
+        """
         step = self.code.layout.slots * self.width
-        return self.x.shape[1] * step, step
+        return step, self.x.shape[0] * step
 
     def groups(self, features: int, units: int) -> np.ndarray:
         """Return the groups of columns (see `loop.py`) for a kernel of so many rows of W and of U."""
@@ -133,13 +136,13 @@ def forward(
     run.outputs = np.empty((batch, length, units), kind)
     final = np.empty_like(run.states0)
     strides = run.tape_strides if keep else (0, 0)  # without, all is written to one place
-    tape = np.empty(batch * strides[0], kind)
+    tape = np.empty(length * strides[1], kind)
 
     def rows(lo: int, hi: int) -> None:
         run.loops.forward_rows(
             lo, hi, run.reverse, run.width, run.lanes, run.groups(features, units), run.code.gate_of,
             run.x, base, run.index, kernel, run.params, run.states0, run.mask, run.drop, run.outputs, final,
-            tape if keep else np.empty(run.tape_strides[1], kind), *strides,
+            tape if keep else np.empty(run.tape_strides[0], kind), *strides,
         )  # fmt: skip
 
     threads.run(rows, run.ranges)

@@ -34,6 +34,7 @@ from tinyrnn.recurrent.native import (
     entry,
     flush_denormals,
     jit,
+    prefetch,
     product,
     restore_denormals,
 )
@@ -50,6 +51,7 @@ forward_step = late_forward = backward_step = late_backward = jit(lambda: None)
 # Constants are compiled as values of their own unless they have a type.
 ONE = np.intp(1)
 EARLY, LAST = np.intp(0), np.intp(1)
+AHEAD = np.intp(2)  # steps; rows of the batch are far apart, too many for the processor to foresee each one
 
 
 @jit
@@ -85,6 +87,14 @@ def multiply(z, z_row, a, depth, kernel, groups, late, gate_of, drop, dropped, b
             )  # fmt: skip
 
 
+@jit
+def put_back(states, new, active, n, n_states, rows, width):
+    """Put the new states of the rows that took a step back among those of all rows."""
+    for k in range(n_states):
+        for i in range(n):
+            copy(states, (k * rows + active[i]) * width, new, (k * rows + i) * width, width)
+
+
 @entry
 def forward_rows(
     lo, hi, reverse, width, lanes, groups, gate_of, x, base, index, kernel, params,
@@ -117,7 +127,11 @@ def forward_rows(
             b, a_at = batch_rows[i], i * depth
             copy(a, a_at, x, (b * length + t) * features, features)
             copy(a, a_at + features, states, active[i] * width, units)
+            later = t - AHEAD if reverse else t + AHEAD
+            prefetch(x, (b * length + later) * features, features)
             source = index[b, t] if index.size else 0
+            if index.size and 0 <= later < length:
+                prefetch(base, index[b, later] * z_row, z_row)
             copy(z, i * z_row, base, source * z_row, z_row)
         if n:
             multiply(z, z_row, a, depth, kernel, groups, EARLY, gate_of, drop, dropped, batch_rows, n, width, lanes)
@@ -129,9 +143,10 @@ def forward_rows(
                     z, z_row, a, depth, kernel, groups, LAST, gate_of, drop, dropped, batch_rows, n, width, lanes
                 )
             forward_step(n, width, rows, z, z_row, states, active, new, tape, at, params)
-        for k in range(n_states):
-            for i in range(n):
-                copy(states, (k * rows + active[i]) * width, new, (k * rows + i) * width, width)
+        if n == rows:
+            states, new = new, states
+        else:
+            put_back(states, new, active, n, n_states, rows, width)
         for i in range(rows):
             copy(outputs, ((lo + i) * length + t) * units, states, i * width, units)
     for k in range(n_states):
@@ -262,6 +277,11 @@ def backward_rows(
             continue
         for i in range(n):
             b, a_at = lo + active[i], (end + i) * depth
+            later = t + AHEAD if reverse else t - AHEAD
+            prefetch(x, (b * length + later) * features, features)
+            prefetch(outputs, (b * length + (later + 1 if reverse else later - 1)) * units, units)
+            if d_outputs.size:
+                prefetch(d_outputs, (b * length + later) * units, units)
             copy(a, a_at, x, (b * length + t) * features, features)
             if step == 0:
                 copy(a, a_at + features, states0, b * units, units)
@@ -304,9 +324,10 @@ def backward_rows(
                 source = index[lo + active[i], t]
                 for j in range(columns * width):
                     d_base[source, j] += d_z[(end + i) * d_z_row + j]
-        for k in range(n_states):
-            for i in range(n):
-                copy(d, (k * rows + active[i]) * width, new, (k * rows + i) * width, width)
+        if n == rows:
+            d, new = new, d
+        else:
+            put_back(d, new, active, n, n_states, rows, width)
         for k in range(n_params):
             for i in range(n):
                 for j in range(width):

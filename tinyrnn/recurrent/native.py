@@ -27,7 +27,7 @@ from numba.extending import intrinsic
 from tinyrnn.recurrent.files import cache_folder, read_checked, write_checked
 
 __all__ = ["FUNCTIONS", "LANES", "clear", "copy", "entry", "flush_denormals", "jit"] + [
-    "product", "read", "restore_denormals", "writers",
+    "prefetch", "product", "read", "restore_denormals", "writers",
 ]  # fmt: skip
 
 
@@ -135,17 +135,51 @@ def _make_writer(k: int) -> Callable:
 
 @intrinsic
 def copy(typing_context, to, to_at, source, source_at, n):
-    """Copy n neighbouring numbers of ``source.flat`` to ``to.flat``."""
+    """Copy n neighbouring numbers of ``source.flat`` to ``to.flat``: a few, for which a call would be slow."""
 
     def generate(context, builder, signature, args):
         to, to_at, source, source_at, n = args
-        target = _address(context, builder, signature.args[0], to, to_at)
-        origin = _address(context, builder, signature.args[2], source, source_at)
-        size = context.get_abi_sizeof(context.get_value_type(signature.args[0].dtype))
-        cgutils.raw_memcpy(builder, target, origin, n, size)
+        scalar = context.get_value_type(signature.args[0].dtype)
+        lanes = LANES[np.dtype(signature.args[0].dtype.name)]
+        whole = builder.and_(n, n.type(-lanes))
+
+        def move(start, stop, step, kind):
+            with cgutils.for_range_slice(builder, start, stop, n.type(step)) as (k, _):
+                places = [
+                    builder.bitcast(
+                        _address(context, builder, array_type, array, builder.add(at, k)), kind.as_pointer()
+                    )
+                    for array_type, array, at in (
+                        (signature.args[2], source, source_at),
+                        (signature.args[0], to, to_at),
+                    )
+                ]
+                builder.store(builder.load(places[0], align=VECTOR_BYTES // lanes), places[1], align=VECTOR_BYTES // lanes)
+
+        move(n.type(0), whole, lanes, ir.VectorType(scalar, lanes))
+        move(whole, n, 1, scalar)
         return context.get_dummy_value()
 
     return types.void(to, types.intp, source, types.intp, types.intp), generate
+
+
+@intrinsic
+def prefetch(typing_context, array, index, n):
+    """Ask for n neighbouring numbers of ``array.flat`` ahead of their use; the place may even be outside."""
+
+    def generate(context, builder, signature, args):
+        array, index, n = args
+        pointer, number = ir.PointerType(ir.IntType(8)), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [pointer, number, number, number])
+        ask = builder.module.declare_intrinsic("llvm.prefetch.p0", (), kind)
+        line = 64 // context.get_abi_sizeof(context.get_value_type(signature.args[0].dtype))
+        with cgutils.for_range_slice(builder, n.type(0), n, n.type(line)) as (k, _):
+            address = _address(context, builder, signature.args[0], array, builder.add(index, k))
+            to_read, in_all_caches, data = number(0), number(3), number(1)
+            builder.call(ask, [builder.bitcast(address, pointer), to_read, in_all_caches, data])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, types.intp), generate
 
 
 @intrinsic
