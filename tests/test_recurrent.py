@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kernel_cases import CELLS, case, draw_inputs, draw_masks, results, with_activations
 
 from tinyrnn import activations, ops, recurrent
-from tinyrnn.autograd import Tensor, grad, no_grad
+from tinyrnn.autograd import Tensor, no_grad
 from tinyrnn.gradcheck import gradcheck
 from tinyrnn.recurrent import array, cells, unrolled
 from tinyrnn.recurrent import trace as trace_module
@@ -19,153 +20,7 @@ from tinyrnn.recurrent.emit import emit_python
 from tinyrnn.recurrent.files import load
 from tinyrnn.recurrent.trace import TraceError, trace
 
-# --- cells to try -----------------------------------------------------------------------------------------
-
-
-class Peephole(cells.LSTM):
-    params = ("p_i", "p_f", "p_o")
-
-    def step(self, x, r, s, p):
-        i = ops.sigmoid(x.i + r.i + p.p_i * s.c)
-        f = ops.sigmoid(x.f + r.f + p.p_f * s.c)
-        c = f * s.c + i * ops.tanh(x.c + r.c)
-        o = ops.sigmoid(x.o + r.o + p.p_o * c)
-        return o * ops.tanh(c), c
-
-
-class Coupled(cells.Cell):
-    """Forgets exactly what it does not take in; its second state counts slowly."""
-
-    gates = ("f", "c")
-    states = ("h", "n")
-
-    def step(self, x, r, s, p):
-        f = ops.sigmoid(x.f + r.f)
-        return f * s.h + (1.0 - f) * ops.tanh(x.c + r.c), 0.5 * s.n + ops.square(x.f)
-
-
-class LateWithParameter(cells.Cell):
-    """Everything at once: a late gate, a parameter, two biases, two states."""
-
-    gates = ("a", "b")
-    late_gates = ("b",)
-    states = ("h", "m")
-    params = ("w",)
-    two_biases = True
-
-    def late_input(self, x, r, s, p):
-        return ops.tanh(x.a + r.a) * s.m + p.w * s.h
-
-    def step(self, x, r, s, p):
-        a = ops.sigmoid(r.a)
-        return a * s.h + ops.tanh(x.b + r.b), a * s.m + p.w * r.b
-
-
-class MinGRU(cells.Cell):
-    """Gates that depend on the input alone: no recurrent product at all."""
-
-    gates = ("z", "h")
-
-    def step(self, x, r, s, p):
-        z = ops.sigmoid(x.z)
-        return z * s.h + (1.0 - z) * x.h
-
-
-class Half(cells.Cell):
-    """One gate leaves out its recurrent product, a late one its part of the input."""
-
-    gates = ("a", "b", "c")
-    late_gates = ("c",)
-    states = ("h", "m")
-
-    def late_input(self, x, r, s, p):
-        return ops.tanh(r.b) * s.m
-
-    def step(self, x, r, s, p):
-        return ops.sigmoid(x.a) * s.h + ops.tanh(r.c), 0.5 * s.m + x.b
-
-
-def with_activations(cell, activation, recurrent_activation="sigmoid"):
-    cell.activation = activations.get(activation)
-    cell.recurrent_activation = activations.get(recurrent_activation)
-    return cell
-
-
-def reset_before():
-    cell = cells.GRU()
-    cell.reset_after = False
-    return cell
-
-
-CELLS = {
-    "SimpleRNN": cells.SimpleRNN,
-    "LSTM": cells.LSTM,
-    "GRU": cells.GRU,
-    "GRU, reset before": reset_before,
-    "SimpleRNN relu": lambda: with_activations(cells.SimpleRNN(), "relu"),
-    "LSTM softsign, hard_sigmoid": lambda: with_activations(cells.LSTM(), "softsign", "hard_sigmoid"),
-    "GRU gelu": lambda: with_activations(cells.GRU(), "gelu"),
-    "LSTM elu, linear": lambda: with_activations(cells.LSTM(), "elu", "linear"),
-    "Peephole": Peephole,
-    "Coupled": Coupled,
-    "LateWithParameter": LateWithParameter,
-    "MinGRU": MinGRU,
-    "Half": Half,
-}
-
 # --- values and gradients ---------------------------------------------------------------------------------
-
-
-def draw_inputs(cell, batch, length, units, seed, dtype):
-    """Return xz, U, b_r, params, states0 as one flat list of arrays."""
-    rng = np.random.default_rng(seed)
-    width = len(cell.gates) * units
-    shapes = [(batch, length, width), (units, width)]
-    shapes += [(width,)] * cell.two_biases + [(units,)] * len(cell.params)
-    shapes += [(batch, units)] * len(cell.states)
-    return [rng.standard_normal(shape).astype(dtype) for shape in shapes]
-
-
-def results(kernel, cell, inputs, mask, rec_mask, reverse, used):
-    """Return outputs, states, and the gradients of all inputs for random gradients of those `used`."""
-    tensors = [Tensor(x, requires_grad=True) for x in inputs]
-    arguments = recurrent._unpack(cell, tensors)
-    outputs, states = recurrent.run(cell, *arguments, mask, rec_mask, reverse, kernel)
-    rng = np.random.default_rng(1)
-    seeds = [rng.standard_normal(y.shape).astype(y.dtype) for y in (outputs, *states)]
-    chosen = {"all": slice(None), "outputs": slice(1), "last state": slice(len(states), None)}[used]
-    gradients = grad([outputs, *states][chosen], tensors, seeds[chosen])
-    return [y.data for y in (outputs, *states)], [g.data for g in gradients]
-
-
-case = st.fixed_dictionaries(
-    {
-        "name": st.sampled_from(list(CELLS)),
-        "dtype": st.sampled_from(["float64", "float32"]),
-        "batch": st.integers(1, 3),
-        "length": st.sampled_from([1, 2, 5]),
-        "masked": st.sampled_from([None, "random", "right", "left", "empty row"]),
-        "dropped": st.booleans(),
-        "reverse": st.booleans(),
-        "used": st.sampled_from(["all", "outputs", "last state"]),
-        "seed": st.integers(0, 999),
-    }
-)
-
-
-def draw_masks(case, gates, units):
-    rng = np.random.default_rng(case["seed"])
-    batch, length = case["batch"], case["length"]
-    steps, lengths = np.arange(length), rng.integers(1, length + 1, (batch, 1))
-    mask = {
-        None: None,
-        "random": rng.random((batch, length)) < 0.6,
-        "right": steps < lengths,
-        "left": steps >= length - lengths,
-        "empty row": np.arange(batch)[:, None] + 0 * steps > 0,
-    }[case["masked"]]
-    rec_mask = (rng.random((gates, batch, units)) < 0.6) / 0.6 if case["dropped"] else None
-    return mask, rec_mask if rec_mask is None else rec_mask.astype(case["dtype"])
 
 
 @pytest.mark.parametrize("kernel", [k for k in recurrent.KERNELS if k != "unrolled"])
@@ -346,7 +201,10 @@ class Branching(cells.SimpleRNN):
 
 
 def test_auto_falls_back_visibly():
-    assert recurrent.choose(cells.LSTM()) == ("array", "the fastest for elementwise cells")
+    assert recurrent.choose(cells.LSTM()) == (
+        "cpu",
+        "compiled from the cell's equations: the fastest on a CPU",
+    )
     choice = recurrent.choose(Normalized())
     assert choice.kernel == "unrolled"
     assert choice.reason.startswith("no kernel can be derived from Normalized")
@@ -390,27 +248,32 @@ def test_a_cell_without_step_or_with_too_few_results():
 # --- generated files --------------------------------------------------------------------------------------
 
 
-def test_generated_module_is_a_file_one_can_read(tmp_path, monkeypatch):
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """A cache folder that is still missing; nothing is known of modules loaded from another."""
     monkeypatch.setenv("TINYRNN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(array, "load", load.__wrapped__)
+    return tmp_path / "cache"
+
+
+def test_generated_module_is_a_file_one_can_read(cache):
     module = array.compiled(cells.LSTM())
     text = Path(module.__file__).read_text()
     assert text.startswith('"""LSTM: one time step and its derivative')
-    assert os.listdir(tmp_path / "cache") == [os.path.basename(module.__file__)]
+    assert os.listdir(cache) == [os.path.basename(module.__file__)]
 
 
 @pytest.mark.parametrize("obstacle", ["read-only", "a file in the way", "damaged"])
-def test_cache_folder_cannot_break_a_run(tmp_path, monkeypatch, obstacle):
-    folder = tmp_path / "cache"
-    monkeypatch.setenv("TINYRNN_CACHE", str(folder))
+def test_cache_folder_cannot_break_a_run(cache, monkeypatch, obstacle):
     if obstacle == "a file in the way":
-        folder.write_text("")
+        cache.write_text("")
     elif obstacle == "damaged":
         path = array.compiled(cells.LSTM()).__file__
         with open(path, "wb") as file:
             file.write(b"\xff import nonsense")
     else:
-        folder.mkdir()
-        folder.chmod(stat.S_IRUSR | stat.S_IXUSR)
+        cache.mkdir()
+        cache.chmod(stat.S_IRUSR | stat.S_IXUSR)
         monkeypatch.setattr("tempfile.NamedTemporaryFile", _refuse)  # root may write anywhere
     cell = cells.LSTM()
     arguments = (cell, draw_inputs(cell, 1, 2, 2, 0, "float64"), None, None, False, "all")
@@ -422,8 +285,7 @@ def _refuse(*args, **kwargs):
     raise PermissionError("read-only")
 
 
-def test_traceback_through_generated_code_shows_its_line(tmp_path, monkeypatch):
-    monkeypatch.setenv("TINYRNN_CACHE", str(tmp_path))
+def test_traceback_through_generated_code_shows_its_line(cache):
     module = array.compiled(cells.SimpleRNN())
     with pytest.raises(ValueError) as caught:
         module.forward(np.ones(2), np.ones(3), np.ones(2))

@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -67,8 +68,8 @@ def split(weights: np.ndarray, parts: int, multiple: int = 1) -> list[tuple[int,
     """
     total = np.concatenate([[0], np.cumsum(weights)])
     borders = np.searchsorted(total, total[-1] * np.arange(1, parts) / parts)
-    borders = [0, *(int(round(b / multiple)) * multiple for b in borders), len(weights)]
-    pairs = zip(borders[:-1], borders[1:], strict=True)
+    borders = [0, *(round(b / multiple) * multiple for b in borders), len(weights)]
+    pairs = pairwise(borders)
     return [(lo, min(hi, len(weights))) for lo, hi in pairs if lo < min(hi, len(weights))]
 
 

@@ -27,7 +27,8 @@ from tinyrnn.recurrent.trace import per_cell, trace
 __all__ = ["backward", "compiled", "forward"]
 
 _BLOCK = 256  # rows of the distinct inputs that are multiplied at once
-_SMALL = 200_000  # multiplications and additions that are done sooner than a thread is woken
+_SMALL = 8_000_000  # multiplications that one thread does in about the time in which another wakes up
+_STEP = 60  # what the rest of a step costs for each gate and unit, in multiplications
 
 
 class Code:
@@ -44,13 +45,40 @@ class Code:
         self.name = type(cell).__name__
         self.layout = lay_out(cell, formulas)
         self.gate_of = np.array(self.layout.gate_numbers(cell), np.intp)
-        self.sources = {
-            kind: emit_loops(cell, formulas, self.layout, kind) for kind in ("float32", "float64")
+        self._sources = {
+            np.dtype(kind): emit_loops(cell, formulas, self.layout, kind) for kind in ("float32", "float64")
         }
+        self._names = {dtype: f"{self.name}_{dtype.name}" for dtype in self._sources}
+        self._known: dict[tuple, Any] = {}  # by sizes: small, but wanted in every step
 
     def loops(self, dtype: np.dtype) -> ModuleType:
         """Return the generated module for one float type."""
-        return load(self.sources[dtype.name], f"{self.name}_{dtype.name}")
+        return load(self._sources[dtype], self._names[dtype])
+
+    def groups(self, features: int, units: int) -> np.ndarray:
+        """Return the groups of columns (see `loop.py`) for a kernel of so many rows of W and of U."""
+        if (features, units) not in self._known:
+            found = [
+                (first, count, 0 if of_x else features, features + units if of_r else features, late)
+                for first, count, of_x, of_r, late in self.layout.groups
+            ]
+            self._known[features, units] = np.array(found, np.intp)
+        return self._known[features, units]
+
+    def places(self, prefix: str, units: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return where the input's (``x_``) or the state's (``r_``) pre-activations stand.
+
+        The first array says where among columns of `width`, the second where among gates of `units`.
+        """
+        if (prefix, units, width) not in self._known:
+            of = [
+                c for c, symbols in enumerate(self.layout.columns) if any(s.startswith(prefix) for s in symbols)
+            ]
+            starts = np.array(of, np.intp) * width, self.gate_of[of] * units
+            self._known[prefix, units, width] = tuple(
+                (start[:, None] + np.arange(units)).reshape(-1) for start in starts
+            )
+        return self._known[prefix, units, width]
 
 
 compiled = per_cell(Code)
@@ -109,14 +137,6 @@ class Run:
         step = self.code.layout.slots * self.width
         return step, self.x.shape[0] * step
 
-    def groups(self, features: int, units: int) -> np.ndarray:
-        """Return the groups of columns (see `loop.py`) for a kernel of so many rows of W and of U."""
-        found = [
-            (first, count, 0 if of_x else features, features + units if of_r else features, late)
-            for first, count, of_x, of_r, late in self.code.layout.groups
-        ]
-        return np.array(found, np.intp)
-
 
 # --- the way forward --------------------------------------------------------------------------------------
 
@@ -132,7 +152,7 @@ def forward(
     base = _base(run, b_r)
     batch, length, features = run.x.shape
     units, kind = len(run.U), run.U.dtype
-    kernel = run.loops.pack(run.W, run.U, units, run.groups(features, units), run.code.gate_of, run.width, run.lanes)
+    kernel = run.loops.pack(run.W, run.U, units, run.code.groups(features, units), run.code.gate_of, run.width, run.lanes)
     run.outputs = np.empty((batch, length, units), kind)
     final = np.empty_like(run.states0)
     strides = run.tape_strides if keep else (0, 0)  # without, all is written to one place
@@ -140,7 +160,7 @@ def forward(
 
     def rows(lo: int, hi: int) -> None:
         run.loops.forward_rows(
-            lo, hi, run.reverse, run.width, run.lanes, run.groups(features, units), run.code.gate_of,
+            lo, hi, run.reverse, run.width, run.lanes, run.code.groups(features, units), run.code.gate_of,
             run.x, base, run.index, kernel, run.params, run.states0, run.mask, run.drop, run.outputs, final,
             tape if keep else np.empty(run.tape_strides[0], kind), *strides,
         )  # fmt: skip
@@ -169,17 +189,23 @@ def _prepare(cell, source, U, params, states0, mask, rec_mask, reverse) -> Run:
     padded = np.zeros((len(params), width), kind)
     for row, p in zip(padded, params, strict=True):
         row[:units] = p
-    work = np.full(batch, length) if mask is None else mask.sum(axis=1)
-    small = work.sum() * (x.shape[2] + units) * U.shape[1] < _SMALL
+    steps = batch * length if mask is None else int(mask.sum())
+    small = steps * (x.shape[2] + units + _STEP) * U.shape[1] < _SMALL
     return Run(
         code, source, width, lanes, x, index, W, _own(U), padded.reshape(-1),
         states0=np.stack(states0),
         mask=np.zeros((0, 0), bool) if mask is None else _own(mask),
         drop=_factors(source, x, rec_mask, kind, units),
         reverse=reverse,
-        ranges=threads.split(work, 1 if small else threads.get_num_threads(), 8),
+        ranges=[(0, batch)] if small else _shares(batch, mask),
         distinct=distinct,
     )  # fmt: skip
+
+
+def _shares(batch: int, mask: Any) -> list[tuple[int, int]]:
+    """Return the rows of each thread: about as many time steps to compute for each."""
+    work = np.ones(batch) if mask is None else mask.sum(axis=1)
+    return threads.split(work, threads.get_num_threads(), 8)
 
 
 def _own(a: np.ndarray) -> np.ndarray:
@@ -222,11 +248,11 @@ def _base(run: Run, b_r: Any) -> np.ndarray:
     base = np.empty((len(run.distinct), bias.shape[1]), bias.dtype)
     base[:] = bias
     rows, W = source.x[run.distinct], _own(source.W)
-    features, groups = W.shape[0], run.groups(len(W), 0)
+    features, groups = W.shape[0], run.code.groups(len(W), 0)
     none, nobody = np.zeros(0, bias.dtype), np.zeros(0, np.intp)
     kernel = run.loops.pack(W, run.U[:0], len(run.U), groups, run.code.gate_of, run.width, run.lanes)
 
-    def project(lo: int, hi: int) -> None:
+    def project(_: int, lo: int, hi: int) -> None:
         for late in (0, 1):
             run.loops.multiply(
                 base[lo:hi].reshape(-1), base.shape[1], rows[lo:hi].reshape(-1), features, kernel, groups, late,
@@ -237,43 +263,33 @@ def _base(run: Run, b_r: Any) -> np.ndarray:
     return base
 
 
-def _in_blocks(function: Callable[[int, int], None], n: int, work: int) -> None:
-    """Call ``function(lo, hi)`` for blocks of n rows, by several threads if `work` per row is worth it."""
+def _in_blocks(function: Callable[[int, int, int], None], n: int, work: int) -> None:
+    """Call ``function(worker, lo, hi)`` for blocks of n rows; several workers if `work` per row is worth it."""
 
-    def several(lo: int, hi: int) -> None:
+    def several(worker: int, lo: int, hi: int) -> None:
         for k in range(lo, hi, _BLOCK):
-            function(k, min(k + _BLOCK, hi))
+            function(worker, k, min(k + _BLOCK, hi))
 
-    parts = 1 if n * work < _SMALL else threads.get_num_threads()
-    threads.run(several, threads.split(np.ones(n), parts, 8))
-
-
-def _gates(run: Run, prefix: str) -> list[tuple[int, slice]]:
-    """Return the columns that hold the input's (``x_``) or state's (``r_``) part of gates, and which."""
-    units = len(run.U)
-    return [
-        (c, slice(gate * units, (gate + 1) * units))
-        for c, (gate, symbols) in enumerate(zip(run.code.gate_of, run.code.layout.columns, strict=True))
-        if any(s.startswith(prefix) for s in symbols)
-    ]
+    ranges = [(0, n)] if n * work < _SMALL else threads.split(np.ones(n), threads.get_num_threads(), 8)
+    threads.run(several, [(k, lo, hi) for k, (lo, hi) in enumerate(ranges)])
 
 
 def _to_columns(run: Run, z: np.ndarray, b_r: Any) -> np.ndarray:
     """Spread pre-activations ``(rows, G * units)`` over the columns, and add the recurrent bias."""
-    out = np.zeros((len(z), run.columns, run.width), z.dtype)
-    for c, gate in _gates(run, "x_"):
-        out[:, c, : len(run.U)] = z[:, gate]
-    for c, gate in _gates(run, "r_") if b_r is not None else ():
-        out[:, c, : len(run.U)] += b_r[gate]
-    return out.reshape(len(z), -1)
+    out = np.zeros((len(z), run.columns * run.width), z.dtype)
+    columns, gates = run.code.places("x_", len(run.U), run.width)
+    out[:, columns] = z[:, gates]
+    if b_r is not None:
+        columns, gates = run.code.places("r_", len(run.U), run.width)
+        out[:, columns] += b_r[gates]
+    return out
 
 
 def _from_columns(run: Run, d_z: np.ndarray, prefix: str) -> np.ndarray:
     """Return the gradient of pre-activations ``(rows, G * units)``, those of the input or of the state."""
-    d_z = d_z.reshape(len(d_z), run.columns, run.width)
     out = np.zeros((len(d_z), run.U.shape[1]), d_z.dtype)
-    for c, gate in _gates(run, prefix):
-        out[:, gate] = d_z[:, c, : len(run.U)]
+    columns, gates = run.code.places(prefix, len(run.U), run.width)
+    out[:, gates] = d_z[:, columns]
     return out
 
 
@@ -288,7 +304,7 @@ def backward(run: Run, d_outputs: Any, d_final: Sequence, with_x: bool = True) -
     """
     batch, length, features = run.x.shape
     units, kind, workers = len(run.U), run.U.dtype, len(run.ranges)
-    groups = run.groups(features, units)
+    groups = run.code.groups(features, units)
     kernel = run.loops.pack_transposed(run.W, run.U, units, groups, run.code.gate_of, run.width, run.lanes)
     d_x = np.zeros((batch, length, features if with_x else 0), kind)
     d_states = np.zeros_like(run.states0)
@@ -335,15 +351,15 @@ def _project_back(run: Run, d_base: np.ndarray, with_x: bool) -> tuple[Any, np.n
     table, W = run.source.x, _own(run.source.W)
     n, row = d_base.shape
     features, kind = len(W), W.dtype
-    groups, nothing = run.groups(features, 0), np.zeros(0, kind)
+    groups, nothing = run.code.groups(features, 0), np.zeros(0, kind)
     rows = table[run.distinct].reshape(-1)
     x_width = -(-features // run.lanes) * run.lanes
     d_rows = np.zeros((n, x_width), kind)
     nobody, none, index = np.zeros(0, np.intp), nothing.reshape(0, 0, 0), np.zeros((1, 1), np.intp)
     kernel = run.loops.pack_transposed(W, run.U[:0], len(run.U), groups, run.code.gate_of, run.width, run.lanes)
-    partial: list[np.ndarray] = []
+    d_kernels = np.zeros((threads.get_num_threads(), run.columns * features * run.width), kind)
 
-    def back(lo: int, hi: int) -> None:
+    def back(worker: int, lo: int, hi: int) -> None:
         d_z = d_base[lo:hi].reshape(-1)
         for late in (0, 1) if with_x else ():
             run.loops.multiply_back(
@@ -351,15 +367,13 @@ def _project_back(run: Run, d_base: np.ndarray, with_x: bool) -> tuple[Any, np.n
                 none, nothing, nobody, 0, hi - lo, run.columns, features, True, run.width, run.lanes,
             )  # fmt: skip
         run.loops.flush(
-            d_kernel, d_base, index, rows[lo * features : hi * features], rows[lo * features : hi * features],
+            d_kernels[worker], d_base, index, rows[lo * features : hi * features], rows[lo * features : hi * features],
             features, d_z, row, groups, run.code.gate_of, none, nothing, nobody, hi - lo, run.width, run.lanes,
         )  # fmt: skip
 
-    d_kernel = np.zeros(run.columns * features * run.width, kind)
-    for lo in range(0, n, _BLOCK):
-        back(lo, min(lo + _BLOCK, n))
+    _in_blocks(back, n, 2 * features * row)
     d_W = np.zeros_like(W)
-    run.loops.unpack(d_kernel[None], len(run.U), groups, run.code.gate_of, run.width, d_W, np.zeros((0, W.shape[1]), kind))
+    run.loops.unpack(d_kernels, len(run.U), groups, run.code.gate_of, run.width, d_W, np.zeros((0, W.shape[1]), kind))
     if not with_x:
         return None, d_W
     d_table = np.zeros_like(table)

@@ -86,6 +86,7 @@ class _Loop:
         lines = [
             "@jit",
             f"def {self.name}({self.arguments}):",
+            "    whole_vectors()",
             "    for i in range(n):",
             *(f"        {name} = {value}" for name, value in self.offsets.items()),
             "        for j in range(width):",

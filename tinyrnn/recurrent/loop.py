@@ -363,20 +363,30 @@ def pack(W, U, units, groups, gate_of, width, lanes):
     return out
 
 
+@jit
+def transpose(out, start, part, units, groups, gate_of, width, lanes):
+    """Put one part of the joint kernel, from its row `start`, into the packed transpose."""
+    columns = len(gate_of)
+    for g in range(len(groups)):
+        if groups[g, 3] <= start or groups[g, 2] > start:
+            continue
+        for c in range(groups[g, 0], groups[g, 0] + groups[g, 1]):
+            column = gate_of[c] * units
+            for k in range(0, len(part), lanes):
+                at = (k * columns + c * lanes) * width
+                for j in range(units):
+                    for v in range(min(lanes, len(part) - k)):
+                        out[at + j * lanes + v] = part[k + v, column + j]
+
+
 @entry
 def pack_transposed(W, U, units, groups, gate_of, width, lanes):
     """Return the transpose of the joint kernel, packed for `multiply_back`."""
-    features, columns = len(W), len(gate_of)
-    x_width = -(-features // lanes) * lanes
-    out = np.zeros((x_width + width) * columns * width, U.dtype)
-    for g in range(len(groups)):
-        for c in range(groups[g, 0], groups[g, 0] + groups[g, 1]):
-            for j in range(units):
-                column = gate_of[c] * units + j
-                for k in range(groups[g, 2], groups[g, 3]):
-                    place = k if k < features else x_width + k - features
-                    at = ((place // lanes) * columns * width + c * width + j) * lanes
-                    out[at + place % lanes] = W[k, column] if k < features else U[k - features, column]
+    columns = len(gate_of)
+    of_input = -(-len(W) // lanes) * lanes * columns * width
+    out = np.zeros(of_input + width * columns * width, U.dtype)
+    transpose(out[:of_input], np.intp(0), W, units, groups, gate_of, width, lanes)
+    transpose(out[of_input:], len(W), U, units, groups, gate_of, width, lanes)
     return out
 
 

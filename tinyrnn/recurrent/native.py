@@ -27,7 +27,7 @@ from numba.extending import intrinsic
 from tinyrnn.recurrent.files import cache_folder, read_checked, write_checked
 
 __all__ = ["FUNCTIONS", "LANES", "clear", "copy", "entry", "flush_denormals", "jit"] + [
-    "prefetch", "product", "read", "restore_denormals", "writers",
+    "prefetch", "product", "read", "restore_denormals", "whole_vectors", "writers",
 ]  # fmt: skip
 
 
@@ -161,6 +161,18 @@ def copy(typing_context, to, to_at, source, source_at, n):
         return context.get_dummy_value()
 
     return types.void(to, types.intp, source, types.intp, types.intp), generate
+
+
+@intrinsic
+def whole_vectors(typing_context):
+    """Let loops of the function that says this use the widest registers; LLVM stops at half of AVX-512."""
+
+    def generate(context, builder, signature, args):
+        attributes = builder.function.attributes
+        set.add(attributes, f'"prefer-vector-width"="{8 * VECTOR_BYTES}"')  # its own `add` knows no strings
+        return context.get_dummy_value()
+
+    return types.void(), generate
 
 
 @intrinsic
