@@ -72,7 +72,9 @@ class Code:
         """
         if (prefix, units, width) not in self._known:
             of = [
-                c for c, symbols in enumerate(self.layout.columns) if any(s.startswith(prefix) for s in symbols)
+                c
+                for c, symbols in enumerate(self.layout.columns)
+                if any(s.startswith(prefix) for s in symbols)
             ]
             starts = np.array(of, np.intp) * width, self.gate_of[of] * units
             self._known[prefix, units, width] = tuple(
@@ -152,7 +154,9 @@ def forward(
     base = _base(run, b_r)
     batch, length, features = run.x.shape
     units, kind = len(run.U), run.U.dtype
-    kernel = run.loops.pack(run.W, run.U, units, run.code.groups(features, units), run.code.gate_of, run.width, run.lanes)
+    kernel = run.loops.pack(
+        run.W, run.U, units, run.code.groups(features, units), run.code.gate_of, run.width, run.lanes
+    )
     run.outputs = np.empty((batch, length, units), kind)
     final = np.empty_like(run.states0)
     strides = run.tape_strides if keep else (0, 0)  # without, all is written to one place
@@ -255,8 +259,8 @@ def _base(run: Run, b_r: Any) -> np.ndarray:
     def project(_: int, lo: int, hi: int) -> None:
         for late in (0, 1):
             run.loops.multiply(
-                base[lo:hi].reshape(-1), base.shape[1], rows[lo:hi].reshape(-1), features, kernel, groups, late,
-                run.code.gate_of, none.reshape(0, 0, 0), none, nobody, hi - lo, run.width, run.lanes,
+                base[lo:hi].reshape(-1), base.shape[1], rows[lo:hi].reshape(-1), features, kernel, groups,
+                late, run.code.gate_of, none.reshape(0, 0, 0), none, nobody, hi - lo, run.width, run.lanes,
             )  # fmt: skip
 
     _in_blocks(project, len(base), features * base.shape[1])
@@ -264,7 +268,7 @@ def _base(run: Run, b_r: Any) -> np.ndarray:
 
 
 def _in_blocks(function: Callable[[int, int, int], None], n: int, work: int) -> None:
-    """Call ``function(worker, lo, hi)`` for blocks of n rows; several workers if `work` per row is worth it."""
+    """Call ``function(worker, lo, hi)`` for blocks of n rows; `work` per row tells if several should."""
 
     def several(worker: int, lo: int, hi: int) -> None:
         for k in range(lo, hi, _BLOCK):
@@ -356,24 +360,29 @@ def _project_back(run: Run, d_base: np.ndarray, with_x: bool) -> tuple[Any, np.n
     x_width = -(-features // run.lanes) * run.lanes
     d_rows = np.zeros((n, x_width), kind)
     nobody, none, index = np.zeros(0, np.intp), nothing.reshape(0, 0, 0), np.zeros((1, 1), np.intp)
-    kernel = run.loops.pack_transposed(W, run.U[:0], len(run.U), groups, run.code.gate_of, run.width, run.lanes)
+    kernel = run.loops.pack_transposed(
+        W, run.U[:0], len(run.U), groups, run.code.gate_of, run.width, run.lanes
+    )
     d_kernels = np.zeros((threads.get_num_threads(), run.columns * features * run.width), kind)
 
     def back(worker: int, lo: int, hi: int) -> None:
-        d_z = d_base[lo:hi].reshape(-1)
+        d_z, x = d_base[lo:hi].reshape(-1), rows[lo * features : hi * features]
         for late in (0, 1) if with_x else ():
             run.loops.multiply_back(
-                d_rows[lo:hi].reshape(-1), x_width, x_width, d_z, 0, row, kernel, groups, late, run.code.gate_of,
-                none, nothing, nobody, 0, hi - lo, run.columns, features, True, run.width, run.lanes,
+                d_rows[lo:hi].reshape(-1), x_width, x_width, d_z, 0, row, kernel, groups, late,
+                run.code.gate_of, none, nothing, nobody, 0, hi - lo, run.columns, features, True,
+                run.width, run.lanes,
             )  # fmt: skip
         run.loops.flush(
-            d_kernels[worker], d_base, index, rows[lo * features : hi * features], rows[lo * features : hi * features],
-            features, d_z, row, groups, run.code.gate_of, none, nothing, nobody, hi - lo, run.width, run.lanes,
+            d_kernels[worker], d_base, index, x, x, features, d_z, row, groups, run.code.gate_of, none,
+            nothing, nobody, hi - lo, run.width, run.lanes,
         )  # fmt: skip
 
     _in_blocks(back, n, 2 * features * row)
     d_W = np.zeros_like(W)
-    run.loops.unpack(d_kernels, len(run.U), groups, run.code.gate_of, run.width, d_W, np.zeros((0, W.shape[1]), kind))
+    run.loops.unpack(
+        d_kernels, len(run.U), groups, run.code.gate_of, run.width, d_W, np.zeros((0, W.shape[1]), kind)
+    )
     if not with_x:
         return None, d_W
     d_table = np.zeros_like(table)

@@ -36,13 +36,13 @@ class _NumberPrinter(Printer):
 
 
 def emit_loops(cell: Cell, formulas: Trace, layout: Layout, dtype: str) -> str:
-    """Return the source of a module with the compiled loops of a cell: its step, and the text of `loop.py`."""
-    title = f"{type(cell).__name__} in {dtype}: the loop over time and back, derived from the cell's equations."
+    """Return the source of a module with the compiled loops of a cell: its step and the text of `loop.py`."""
+    title = f"{type(cell).__name__} in {dtype}: the loops over time, derived from the cell's equations."
     functions = _loop_functions(cell, formulas.step, layout, layout.step, "step")
     if formulas.late is not None:
         functions += _loop_functions(cell, formulas.late, layout, layout.late, "late")
     else:
-        functions += ["@jit\ndef late_forward(*arguments):\n    pass", "@jit\ndef late_backward(*arguments):\n    pass"]
+        functions += [f"@jit\ndef late_{way}(*arguments):\n    pass" for way in ("forward", "backward")]
     used = sorted({name for name in FUNCTIONS if any(f"functions_{name}(" in f for f in functions)})
     head = [
         f'"""{title}"""',
@@ -146,20 +146,20 @@ def _loop_backward(cell: Cell, stage: Stage, layout: Layout, slots: Slots, is_la
         },
     )  # fmt: skip
     known = {id(e): f"v{k}" for k, e in enumerate(slots.saved)}
-    gradients = {symbol: e for symbol, e in stage.gradients.items() if symbol[:2] != "r_" or _own(layout, symbol)}
+    gradients = {s: e for s, e in stage.gradients.items() if s[:2] != "r_" or _own(layout, s)}
     order = list(visit(gradients.values(), slots.saved))
     needed = {e.args[0] for e in order if e.is_symbol and id(e) not in known}
     loop.reads |= {
         f"d_{k}": f"read(d, {_at('d_at', k, 'rows * width')})"
         for k in range(len(stage.outputs)) if f"d_{k}" in needed
     }  # fmt: skip
-    loop.reads |= {
-        f"v{k}": f"read(tape, {_at('t_at', slots.first + k)})" for k in range(len(slots.saved))
-    }
-    loop.reads |= _held(
-        cell, needed,
-        lambda k: f"read(tape, {_at('t_at', layout.states['s_' + cell.states[k]])})" if k else "read(h, h_i + j)",
-    )  # fmt: skip
+    loop.reads |= {f"v{k}": f"read(tape, {_at('t_at', slots.first + k)})" for k in range(len(slots.saved))}
+
+    def before(k):
+        slot = layout.states.get(f"s_{cell.states[k]}")
+        return "read(h, h_i + j)" if k == 0 else f"read(tape, {_at('t_at', slot)})"
+
+    loop.reads |= _held(cell, needed, before)
     printer = _NumberPrinter(known)
     loop.body = printer.statements(list(gradients.values()), [], stop=list(slots.saved))
 
@@ -196,6 +196,6 @@ def _sums(layout: Layout, roots: list) -> dict[Expr, str]:
 
 def _held(cell: Cell, needed: set[str], of_state: Any) -> dict[str, str]:
     """Return how to read the states and parameters that are needed."""
-    states = {s: of_state(k) for k, s in enumerate(names("s", cell.states)) if s in needed}
-    params = {p: f"read(params, {_at(f'{k} * width')})" for k, p in enumerate(names("p", cell.params)) if p in needed}
-    return states | params
+    states = {s: of_state(k) for k, s in enumerate(names("s", cell.states))}
+    params = {p: f"read(params, {_at(f'{k} * width')})" for k, p in enumerate(names("p", cell.params))}
+    return {name: source for name, source in (states | params).items() if name in needed}

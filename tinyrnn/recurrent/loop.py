@@ -134,13 +134,28 @@ def forward_rows(
                 prefetch(base, index[b, later] * z_row, z_row)
             copy(z, i * z_row, base, source * z_row, z_row)
         if n:
-            multiply(z, z_row, a, depth, kernel, groups, EARLY, gate_of, drop, dropped, batch_rows, n, width, lanes)
+            multiply(
+                z, z_row, a, depth, kernel, groups, EARLY, gate_of, drop, dropped, batch_rows, n, width, lanes
+            )
             if LATE:
                 late_forward(n, width, rows, z, z_row, states, active, late, tape, at, params)
                 for i in range(n):
                     copy(a, i * depth + features, late, i * width, units)
                 multiply(
-                    z, z_row, a, depth, kernel, groups, LAST, gate_of, drop, dropped, batch_rows, n, width, lanes
+                    z,
+                    z_row,
+                    a,
+                    depth,
+                    kernel,
+                    groups,
+                    LAST,
+                    gate_of,
+                    drop,
+                    dropped,
+                    batch_rows,
+                    n,
+                    width,
+                    lanes,
                 )
             forward_step(n, width, rows, z, z_row, states, active, new, tape, at, params)
         if n == rows:
@@ -193,7 +208,24 @@ def multiply_back(
 
 
 @entry
-def flush(d_kernel, d_base, index, a, v, depth, d_z, d_z_row, groups, gate_of, drop, dropped, batch_rows, n, width, lanes):
+def flush(
+    d_kernel,
+    d_base,
+    index,
+    a,
+    v,
+    depth,
+    d_z,
+    d_z_row,
+    groups,
+    gate_of,
+    drop,
+    dropped,
+    batch_rows,
+    n,
+    width,
+    lanes,
+):
     """Add what n rows, of several time steps, give to the gradients of the joint kernel and the biases."""
     if index.size == 0:
         for i in range(n):
@@ -289,8 +321,8 @@ def backward_rows(
                 before = t + 1 if reverse else t - 1
                 copy(a, a_at + features, outputs, (b * length + before) * units, units)
         backward_step(
-            n, width, rows, d, active, tape, at, a, end * depth + features, depth, d_z, end * d_z_row, d_z_row,
-            new, for_params, params,
+            n, width, rows, d, active, tape, at, a, end * depth + features, depth, d_z, end * d_z_row,
+            d_z_row, new, for_params, params,
         )  # fmt: skip
         clear_padding(d_z, end * d_z_row, d_z_row, n, columns, units, width)
         clear(d_a, 0, n * d_a_row)
@@ -300,8 +332,8 @@ def backward_rows(
                 copy(v, v_at, a, v_at, features)
                 copy(v, v_at + features, tape, at[i] + late_slot * width, units)
             multiply_back(
-                d_a, d_a_row, x_width, d_z, end * d_z_row, d_z_row, kernel_t, groups, LAST, gate_of, drop, temporary,
-                waiting, end, n, columns, features, with_x, width, lanes,
+                d_a, d_a_row, x_width, d_z, end * d_z_row, d_z_row, kernel_t, groups, LAST, gate_of, drop,
+                temporary, waiting, end, n, columns, features, with_x, width, lanes,
             )  # fmt: skip
             for i in range(n):
                 copy(d_late, i * width, d_a, i * d_a_row + x_width, width)
@@ -312,8 +344,8 @@ def backward_rows(
             )  # fmt: skip
             clear_padding(d_z, end * d_z_row, d_z_row, n, columns, units, width)
         multiply_back(
-            d_a, d_a_row, x_width, d_z, end * d_z_row, d_z_row, kernel_t, groups, EARLY, gate_of, drop, temporary,
-            waiting, end, n, columns, features, with_x, width, lanes,
+            d_a, d_a_row, x_width, d_z, end * d_z_row, d_z_row, kernel_t, groups, EARLY, gate_of, drop,
+            temporary, waiting, end, n, columns, features, with_x, width, lanes,
         )  # fmt: skip
         for i in range(n):
             if with_x:

@@ -26,8 +26,9 @@ from numba.extending import intrinsic
 
 from tinyrnn.recurrent.files import cache_folder, read_checked, write_checked
 
-__all__ = ["FUNCTIONS", "LANES", "clear", "copy", "entry", "flush_denormals", "jit"] + [
-    "prefetch", "product", "read", "restore_denormals", "whole_vectors", "writers",
+__all__ = [
+    "FUNCTIONS", "LANES", "clear", "copy", "entry", "flush_denormals", "jit", "prefetch", "product", "read",
+    "restore_denormals", "whole_vectors", "writers",
 ]  # fmt: skip
 
 
@@ -74,7 +75,8 @@ class _DiskCache(NullCache):
 
     def save_overload(self, signature: Any, result: Any) -> None:
         if not result.library.has_dynamic_globals:
-            write_checked(self._path(signature, result.codegen), serialize.dumps(self._results.reduce(result)))
+            path = self._path(signature, result.codegen)
+            write_checked(path, serialize.dumps(self._results.reduce(result)))
 
 
 def _vector_bytes() -> int:
@@ -135,7 +137,7 @@ def _make_writer(k: int) -> Callable:
 
 @intrinsic
 def copy(typing_context, to, to_at, source, source_at, n):
-    """Copy n neighbouring numbers of ``source.flat`` to ``to.flat``: a few, for which a call would be slow."""
+    """Copy n neighbouring numbers of ``source.flat`` to ``to.flat``; few, for which a call would be slow."""
 
     def generate(context, builder, signature, args):
         to, to_at, source, source_at, n = args
@@ -143,18 +145,16 @@ def copy(typing_context, to, to_at, source, source_at, n):
         lanes = LANES[np.dtype(signature.args[0].dtype.name)]
         whole = builder.and_(n, n.type(-lanes))
 
+        size = VECTOR_BYTES // lanes
+
         def move(start, stop, step, kind):
+            def place(array_type, array, index):
+                address = _address(context, builder, array_type, array, index)
+                return builder.bitcast(address, kind.as_pointer())
+
             with cgutils.for_range_slice(builder, start, stop, n.type(step)) as (k, _):
-                places = [
-                    builder.bitcast(
-                        _address(context, builder, array_type, array, builder.add(at, k)), kind.as_pointer()
-                    )
-                    for array_type, array, at in (
-                        (signature.args[2], source, source_at),
-                        (signature.args[0], to, to_at),
-                    )
-                ]
-                builder.store(builder.load(places[0], align=VECTOR_BYTES // lanes), places[1], align=VECTOR_BYTES // lanes)
+                value = builder.load(place(signature.args[2], source, builder.add(source_at, k)), align=size)
+                builder.store(value, place(signature.args[0], to, builder.add(to_at, k)), align=size)
 
         move(n.type(0), whole, lanes, ir.VectorType(scalar, lanes))
         move(whole, n, 1, scalar)
@@ -352,9 +352,11 @@ def product(c, c_at, c_row, a, a_at, a_row, a_k, b, b_at, b_vector, b_k, rows, v
     for i in range(tall, rows):
         c_i, a_i = c_at + i * c_row, a_at + i * a_row
         for v in range(0, wide, 4):
-            _low_wide(c, c_i + v * lanes, c_row, a, a_i, a_row, a_k, b, b_at + v * b_vector, b_vector, b_k, depth)
+            b_v = b_at + v * b_vector
+            _low_wide(c, c_i + v * lanes, c_row, a, a_i, a_row, a_k, b, b_v, b_vector, b_k, depth)
         for v in range(wide, vectors):
-            _low(c, c_i + v * lanes, c_row, a, a_i, a_row, a_k, b, b_at + v * b_vector, b_vector, b_k, depth)
+            b_v = b_at + v * b_vector
+            _low(c, c_i + v * lanes, c_row, a, a_i, a_row, a_k, b, b_v, b_vector, b_k, depth)
 
 
 # --- functions --------------------------------------------------------------------------------------------
@@ -385,7 +387,9 @@ def _of_bits(typing_context, i):
 _LN2 = Decimal("0.693147180559945309417232121458")
 
 
-def _make_functions(number: type, integer: type, mantissa: int, bias: int, degree: int) -> dict[str, Callable]:
+def _make_functions(
+    number: type, integer: type, mantissa: int, bias: int, degree: int
+) -> dict[str, Callable]:
     """Return the functions of cells for one type of float, in arithmetic that vectorises.
 
     All rest on ``exp(x) = s (1 + q)`` with a power of two s and ``q = exp(r) - 1``, ``|r| <= ln(2) / 2``, a
