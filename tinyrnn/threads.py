@@ -78,7 +78,9 @@ def run(function: Callable, tasks: Sequence[tuple]) -> None:
 
     The first runs on the calling thread. An exception of any is raised here, when all are done.
     """
-    futures = [_workers().submit(function, *task) for task in tasks[1:]] if len(tasks) > 1 else []
+    if not tasks:
+        return
+    futures = [_workers().submit(function, *task) for task in tasks[1:]]
     try:
         function(*tasks[0])
     finally:

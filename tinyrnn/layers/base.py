@@ -449,7 +449,7 @@ class Layer(Configurable):
             outputs = self._call(inputs, args, kwargs)
             if outer is None:
                 self._call_losses = _state.running.losses
-                outputs = outputs.computed() if isinstance(outputs, Lookup) else outputs
+                outputs = _computed(outputs)
         finally:
             _state.running = outer
         return outputs
@@ -604,6 +604,13 @@ def positive_int(owner: Layer, argument: str, value: Any) -> int:
             f"{type(owner).__name__}: {argument}: expected an integer from 1 on, found {value!r}"
         )
     return int(value)
+
+
+def _computed(outputs: Any) -> Any:
+    """Return `outputs` with rows looked up now: a user may change the table before looking at them."""
+    if isinstance(outputs, Tensor):
+        return outputs.computed() if isinstance(outputs, Lookup) else outputs
+    return map_leaves(_computed, outputs) if isinstance(outputs, list | tuple | Mapping) else outputs
 
 
 def _set_apart(outputs: Any, inputs: Any) -> Any:

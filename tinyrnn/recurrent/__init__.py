@@ -105,8 +105,8 @@ def run(
     states : list of Tensor (B, units)
         After the last step processed.
     """
-    if isinstance(xz, Projection) and kernel != "cpu":
-        xz = xz.compute()
+    if isinstance(xz, Projection):
+        xz = xz.compute() if kernel != "cpu" else xz.looked_up() if xz.masks is not None else xz
     if kernel == "unrolled":
         return unrolled.run(cell, xz, U, b_r, params, states0, mask, rec_mask, reverse)
     projection = xz if isinstance(xz, Projection) else None

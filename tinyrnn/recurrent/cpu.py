@@ -189,7 +189,7 @@ def _prepare(cell, source, U, params, states0, mask, rec_mask, reverse) -> Run:
     elif source.ids is None:
         x, W = _own(source.x), _own(source.W)
     else:
-        distinct, index = _distinct(source.ids, len(source.x))
+        distinct, index = _distinct(source.ids, len(source.x), mask)
     padded = np.zeros((len(params), width), kind)
     for row, p in zip(padded, params, strict=True):
         row[:units] = p
@@ -218,12 +218,12 @@ def _own(a: np.ndarray) -> np.ndarray:
     return a if a.flags.writeable else a.copy()
 
 
-def _distinct(ids: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return which of n rows are used, and for each id its place among them."""
+def _distinct(ids: np.ndarray, n: int, mask: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return which of n rows are used in steps that count, and for each id its place among them."""
     used = np.zeros(n, bool)
-    used[ids] = True
+    used[ids if mask is None else ids[mask]] = True
     distinct = np.flatnonzero(used)
-    place = np.empty(n, np.intp)
+    place = np.zeros(n, np.intp)
     place[distinct] = np.arange(len(distinct))
     return distinct, place[ids]
 

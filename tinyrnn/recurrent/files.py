@@ -7,6 +7,7 @@ starting at once costs time, and nothing else.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import linecache
@@ -54,12 +55,17 @@ def load(source: str, name: str) -> ModuleType:
 
 def _write(path: Path, data: bytes) -> bool:
     """Put `data` at `path`, whole or not at all; return whether that was possible."""
+    name = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
+            name = file.name
             file.write(data)
-        os.replace(file.name, path)
+        os.replace(name, path)
     except OSError:
+        if name is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(name)
         return False
     return True
 

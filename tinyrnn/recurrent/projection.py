@@ -44,9 +44,13 @@ class Projection(NamedTuple):
         """Return the same of other parts."""
         return self._replace(**dict(zip(("x", "W", "b"), parts, strict=False)))
 
+    def looked_up(self) -> Projection:
+        """Return the same with the rows of the table that are meant."""
+        return self if self.ids is None else self._replace(x=ops.take(self.x, self.ids), ids=None)
+
     def compute(self) -> Any:
         """Return the pre-activations ``(B, T, G * units)``; for a sequence one product for all time steps."""
-        x = self.x if self.ids is None else ops.take(self.x, self.ids)
+        x = self.looked_up().x
         if self.masks is None:
             z = x @ self.W
         else:
