@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import threadpoolctl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_cases import CELLS, case, draw_inputs, draw_masks, results
@@ -22,9 +23,10 @@ from tinyrnn.autograd import Tensor
 from tinyrnn.gradcheck import gradcheck
 from tinyrnn.layers import GRU, LSTM, Add, Dense, Embedding, GlobalAveragePooling1D, Input, Lambda, SimpleRNN
 from tinyrnn.lookup import Lookup
-from tinyrnn.recurrent import Cell, Projection, cpu, native
+from tinyrnn.recurrent import Cell, Projection, cpu, native, workspace
 from tinyrnn.recurrent.files import load, read_checked, write_checked
 from tinyrnn.recurrent.trace import FUNCTIONS
+from tinyrnn.recurrent.workspace import Workspace
 
 FLOATS = ("float32", "float64")
 
@@ -611,6 +613,7 @@ def test_training_takes_little_more_memory_than_what_it_saves(layer_class):
         layer(x).backward(seed)
 
     train()  # compiles, and makes the weights' gradients
+    workspace._free.clear()  # memory for the tape that was already there would not be counted
     tracemalloc.start()
     try:
         train()
@@ -833,3 +836,43 @@ def test_a_training_step_equals_that_with_computed_rows(graph, settings):
     assert (abs(found[0]).max() > 1e-6) == settings.get("trainable", True)
     for a, b in zip(found, expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-12)
+
+
+# --- memory that is used again ----------------------------------------------------------------------------
+
+
+def test_workspaces_are_lent_to_one_at_a_time():
+    first, second = Workspace(1000, "float32"), Workspace(1000, "float32")
+    assert first.array.shape == (1000,)
+    assert first.array.dtype == "float32"
+    assert not np.shares_memory(first.array, second.array)
+    address = first.array.ctypes.data
+    del first
+    much, fitting = Workspace(4000, "float32"), Workspace(450, "float64")
+    assert much.array.ctypes.data != address
+    assert fitting.array.ctypes.data == address
+    assert fitting.array.shape == (450,)
+
+
+# --- products and BLAS ------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("busy")
+@pytest.mark.parametrize("shapes", [((500, 90), (90, 100)), ((3, 2000), (2000, 700)), ((4, 5), (5, 6))])
+def test_large_products_are_shared(shapes):
+    a, b = (np.random.default_rng(0).standard_normal(shape) for shape in shapes)
+    threads.set_num_threads(3)
+    np.testing.assert_allclose(threads.matmul(a, b), a @ b, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(threads.matmul(b.T, a.T), (a @ b).T, rtol=1e-12, atol=1e-12)
+
+
+def test_blas_is_quiet_until_the_last_one_leaves():
+    def blas():
+        return {pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"}
+
+    with threadpoolctl.threadpool_limits(2, user_api="blas"):
+        with threads.quiet_blas:
+            with threads.quiet_blas:
+                assert blas() == {1}
+            assert blas() == {1}
+        assert blas() == {2}

@@ -23,6 +23,7 @@ from tinyrnn.recurrent.files import load
 from tinyrnn.recurrent.layout import lay_out
 from tinyrnn.recurrent.projection import Projection
 from tinyrnn.recurrent.trace import per_cell, trace
+from tinyrnn.recurrent.workspace import Workspace
 
 __all__ = ["backward", "compiled", "forward"]
 
@@ -118,7 +119,7 @@ class Run:
     ranges: list[tuple[int, int]]
     distinct: np.ndarray | None = None
     outputs: np.ndarray | None = None
-    tape: np.ndarray | None = None
+    workspace: Workspace | None = None
 
     @property
     def loops(self) -> ModuleType:
@@ -160,7 +161,8 @@ def forward(
     run.outputs = np.empty((batch, length, units), kind)
     final = np.empty_like(run.states0)
     strides = run.tape_strides if keep else (0, 0)  # without, all is written to one place
-    tape = np.empty(length * strides[1], kind)
+    run.workspace = Workspace(length * strides[1], kind)
+    tape = run.workspace.array
 
     def rows(lo: int, hi: int) -> None:
         run.loops.forward_rows(
@@ -170,7 +172,6 @@ def forward(
         )  # fmt: skip
 
     threads.run(rows, run.ranges)
-    run.tape = tape
     return run.outputs, list(final), run if keep else None
 
 
@@ -326,7 +327,7 @@ def backward(run: Run, d_outputs: Any, d_final: Sequence, with_x: bool = True) -
     def rows(k: int, lo: int, hi: int) -> None:
         run.loops.backward_rows(
             lo, hi, run.reverse, run.width, run.lanes, groups, run.code.gate_of, run.x, run.index, kernel,
-            run.params, run.states0, run.mask, run.drop, run.outputs, run.tape, *run.tape_strides,
+            run.params, run.states0, run.mask, run.drop, run.outputs, run.workspace.array, *run.tape_strides,
             run.code.layout.late_slot, d_outputs, d_states, with_x and features > 0, d_x,
             d_bases[0 if shared else k], d_kernels[k], d_params[k],
         )  # fmt: skip
