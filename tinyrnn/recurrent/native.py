@@ -394,8 +394,8 @@ def _make_functions(
 
     All rest on ``exp(x) = s (1 + q)`` with a power of two s and ``q = exp(r) - 1``, ``|r| <= ln(2) / 2``, a
     Taylor polynomial. ``exp(x) - 1 = s q + (s - 1)`` then loses nothing to cancellation, and neither does
-    ``tanh(x) = (exp(2x) - 1) / (exp(2x) + 1)``. Errors are below 3 units in the last place; within one part
-    in a hundred of the exponents at which `exp` overflows or vanishes, it already is infinite or zero, and the
+    ``tanh(x) = (exp(2x) - 1) / (exp(2x) + 1)``. Errors are below 3 units in the last place. Within one
+    part in a hundred of the exponents at which `exp` overflows or vanishes, it is infinite or zero; the
     logistic function does not fall below the smallest normal number.
 
     Parameters
