@@ -876,3 +876,23 @@ def test_blas_is_quiet_until_the_last_one_leaves():
                 assert blas() == {1}
             assert blas() == {1}
         assert blas() == {2}
+
+
+# --- cells of many values ---------------------------------------------------------------------------------
+
+
+class Many(Cell):
+    """More values to write in a step than there are writers."""
+
+    gates = tuple(f"g{k}" for k in range(20))
+    states = tuple(f"s{k}" for k in range(20))
+
+    def step(self, x, r, s, p):
+        values = zip(vars(x).values(), vars(r).values(), vars(s).values(), strict=True)
+        return tuple(ops.tanh(a + b) * c + a for a, b, c in values)
+
+
+def test_a_cell_of_many_values():
+    inputs = draw_inputs(Many(), 3, 4, 2, 0, "float32")
+    arguments = (Many(), inputs, None, None, False, "all")
+    assert_close(results("cpu", *arguments), results("unrolled", *arguments), "float32")

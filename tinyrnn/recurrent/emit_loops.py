@@ -12,7 +12,7 @@ from typing import Any
 
 from tinyrnn.recurrent.cells import Cell
 from tinyrnn.recurrent.emit import Printer
-from tinyrnn.recurrent.layout import Layout, Slots, is_joint
+from tinyrnn.recurrent.layout import WRITERS, Layout, Slots, is_joint
 from tinyrnn.recurrent.trace import FUNCTIONS, Expr, Stage, Trace, names, visit
 
 __all__ = ["emit_loops"]
@@ -38,9 +38,9 @@ class _NumberPrinter(Printer):
 def emit_loops(cell: Cell, formulas: Trace, layout: Layout, dtype: str) -> str:
     """Return the source of a module with the compiled loops of a cell: its step and the text of `loop.py`."""
     title = f"{type(cell).__name__} in {dtype}: the loops over time, derived from the cell's equations."
-    functions = _loop_functions(cell, formulas.step, layout, layout.step, "step")
+    functions = _loop_functions(cell, formulas.step, layout, layout.step, is_late=False)
     if formulas.late is not None:
-        functions += _loop_functions(cell, formulas.late, layout, layout.late, "late")
+        functions += _loop_functions(cell, formulas.late, layout, layout.late, is_late=True)
     else:
         functions += [f"@jit\ndef late_{way}(*arguments):\n    pass" for way in ("forward", "backward")]
     used = sorted({name for name in FUNCTIONS if any(f"functions_{name}(" in f for f in functions)})
@@ -77,8 +77,8 @@ class _Loop:
         self.writes: list[str] = []
 
     def write(self, array: str, index: str, value: str) -> None:
-        """Add a store; each has a writer of its own, and so is known to be independent of the others."""
-        self.writes.append(f"write_{len(self.writes)}({array}, {index}, {value})")
+        """Add a store; by a writer of its own it is known to be independent of the others."""
+        self.writes.append(f"write_{len(self.writes) % WRITERS}({array}, {index}, {value})")
 
     def source(self) -> str:
         """Return the function."""
@@ -100,11 +100,9 @@ def _at(start: str, slot: int | None = None, unit: str = "width") -> str:
     return f"{start} + j" if not slot else f"{start} + {slot} * {unit} + j"
 
 
-def _loop_functions(cell: Cell, stage: Stage, layout: Layout, slots: Slots, name: str) -> list[str]:
-    is_late = name == "late"
-    forward = _loop_forward(cell, stage, layout, slots, is_late)
-    backward = _loop_backward(cell, stage, layout, slots, is_late)
-    return [forward, backward]
+def _loop_functions(cell: Cell, stage: Stage, layout: Layout, slots: Slots, is_late: bool) -> list[str]:
+    arguments = (cell, stage, layout, slots, is_late)
+    return [_loop_forward(*arguments), _loop_backward(*arguments)]
 
 
 def _loop_forward(cell: Cell, stage: Stage, layout: Layout, slots: Slots, is_late: bool) -> str:

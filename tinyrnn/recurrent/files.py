@@ -38,19 +38,22 @@ def load(source: str, name: str) -> ModuleType:
     digest = hashlib.sha256(source.encode()).hexdigest()[:16]
     stem = f"{name.lower()}_{digest}"
     path = cache_folder() / f"{stem}.py"
-    try:
-        if path.read_bytes() != source.encode():
-            raise FileNotFoundError
-        file = str(path)
-    except OSError:
-        file = str(path) if _write(path, source.encode()) else f"<{stem}>"
-    if file != str(path):  # no place to write: keep the lines for tracebacks in memory
+    file = str(path)
+    if not _holds(path, source.encode()) and not _write(path, source.encode()):
+        file = f"<{stem}>"  # no place to write: keep the lines for tracebacks in memory
         linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
     module = ModuleType(f"tinyrnn.generated.{stem}")
     module.__file__ = file
     sys.modules[module.__name__] = module  # compiled code that is read from disk looks for it there
     exec(compile(source, file, "exec"), vars(module))
     return module
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    try:
+        return path.read_bytes() == data
+    except OSError:
+        return False
 
 
 def _write(path: Path, data: bytes) -> bool:

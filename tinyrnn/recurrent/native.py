@@ -25,6 +25,7 @@ from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
 from tinyrnn.recurrent.files import cache_folder, read_checked, write_checked
+from tinyrnn.recurrent.layout import WRITERS
 
 __all__ = [
     "FUNCTIONS", "LANES", "clear", "copy", "entry", "flush_denormals", "jit", "prefetch", "product", "read",
@@ -94,13 +95,11 @@ LANES = {np.dtype(t): VECTOR_BYTES // np.dtype(t).itemsize for t in ("float32", 
 # what is read later; with a dozen rows of a few arrays it gives up checking. `read` and the `writers` say so:
 # within one function, no location that one of them writes is touched by another in another turn of the loop.
 
-_SCOPES = 32
-
 
 def _scopes(module: ir.Module) -> list:
     """Return one alias scope for each writer."""
     domain = module.add_metadata([ir.MetaDataString(module, "tinyrnn")])
-    return [module.add_metadata([ir.MetaDataString(module, f"write {k}"), domain]) for k in range(_SCOPES)]
+    return [module.add_metadata([ir.MetaDataString(module, f"write {k}"), domain]) for k in range(WRITERS)]
 
 
 def _address(context: Any, builder: ir.IRBuilder, array_type: Any, array: Any, index: Any) -> Any:
@@ -207,7 +206,7 @@ def clear(typing_context, to, to_at, n):
     return types.void(to, types.intp, types.intp), generate
 
 
-writers = [_make_writer(k) for k in range(_SCOPES)]
+writers = [_make_writer(k) for k in range(WRITERS)]
 
 # --- denormal numbers -------------------------------------------------------------------------------------
 #
