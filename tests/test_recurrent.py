@@ -14,10 +14,10 @@ from kernel_cases import CELLS, case, draw_inputs, draw_masks, results, with_act
 from tinyrnn import activations, ops, recurrent
 from tinyrnn.autograd import Tensor, no_grad
 from tinyrnn.gradcheck import gradcheck
+from tinyrnn.native.files import load
 from tinyrnn.recurrent import array, cells, unrolled
 from tinyrnn.recurrent import trace as trace_module
 from tinyrnn.recurrent.emit import emit_python
-from tinyrnn.recurrent.files import load
 from tinyrnn.recurrent.trace import TraceError, trace
 
 # --- values and gradients ---------------------------------------------------------------------------------

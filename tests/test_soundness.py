@@ -192,7 +192,9 @@ def test_importing_loads_nothing_heavy():
 # From the ground up, as docs/architecture.md has them; what stands in one line does not import each other.
 FLOORS = """
 version naming nest
-backend progress plotting threads
+backend progress plotting native
+threads
+blas
 autograd
 ops
 lookup gradcheck activations initializers regularizers constraints preprocessing

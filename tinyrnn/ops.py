@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tinyrnn import threads
+from tinyrnn import blas
 from tinyrnn.autograd import Primitive, Symbolic, Tensor, broadcast_to, primitive
 from tinyrnn.backend import array_module
 
@@ -486,7 +486,7 @@ def _product(a, b):
     if len(b.shape) == 2 and len(a.shape) > 2:  # one product over all rows, where NumPy would loop
         return _product(_as_rows(a), b).reshape(*a.shape[:-1], b.shape[-1])
     if isinstance(a, np.ndarray) and isinstance(b, np.ndarray) and a.ndim == b.ndim == 2:
-        return threads.matmul(a, b)
+        return blas.matmul(a, b)
     return a @ b
 
 

@@ -1,21 +1,27 @@
-"""Workers for compiled loops: plain threads, each with rows of its own, since compiled code needs no lock."""
+"""The threads of compiled loops: how many, how work is split among them, and how they wait for it.
+
+They run parts of a loop that is compiled (`tinyrnn.native.team`), or of work in Python that lets go of the
+interpreter's lock. Between two pieces of work they look out for the next one for a while, which comes soon
+in a training; then they sleep.
+"""
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-__all__ = ["get_num_threads", "matmul", "quiet_blas", "run", "set_num_threads", "split"]
+__all__ = ["get_num_threads", "mailbox", "run", "set_num_threads", "split"]
 
-_pool: ThreadPoolExecutor | None = None
 _number: int | None = None
-_LARGE = 2_000_000  # multiplications and additions of a product that is worth several threads
+_TURNS = 150_000  # of looking for work before a thread sleeps: about two milliseconds
 
 
 def get_num_threads() -> int:
@@ -73,83 +79,116 @@ def split(weights: np.ndarray, parts: int, multiple: int = 1) -> list[tuple[int,
     return [(lo, min(hi, len(weights))) for lo, hi in pairs if lo < min(hi, len(weights))]
 
 
-def run(function: Callable, tasks: Sequence[tuple]) -> None:
-    """Call ``function(*task)`` for each task, one thread each; return when all are done.
+def mailbox(parts: int) -> np.ndarray:
+    """Return where a compiled loop posts its parts, and wake the threads for so many of them.
 
-    The first runs on the calling thread. An exception of any is raised here, when all are done.
+    To be called last before the loop: they do not stay awake for long.
     """
-    if not tasks:
-        return
-    futures = [_workers().submit(function, *task) for task in tasks[1:]]
-    try:
-        function(*tasks[0])
-    finally:
-        for future in futures:
-            future.exception()  # waits
-    for future in futures:
-        future.result()
+    return _team.gather(parts)
 
 
-def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return ``a @ b`` of two matrices, a large one by several threads."""
-    rows, columns = a.shape[0], b.shape[1]
-    if rows * a.shape[1] * columns < _LARGE or get_num_threads() == 1:
-        return a @ b
-    out = np.empty((rows, columns), np.result_type(a, b))
+def run(function: Callable, tasks: Sequence[tuple]) -> None:
+    """Call ``function(*task)`` for each task, on several threads; return when all are done.
 
-    def part(lo: int, hi: int) -> None:
-        if rows >= columns:
-            np.matmul(a[lo:hi], b, out=out[lo:hi])
-        else:
-            np.matmul(a, b[:, lo:hi], out=out[:, lo:hi])
-
-    run(part, split(np.ones(max(rows, columns)), get_num_threads(), 8))
-    return out
+    The first exception of any is raised here, when all are done.
+    """
+    _team.run(function, tasks)
 
 
-class _QuietBlas:
-    """Lets BLAS use one thread while anyone is inside; several may be, in several threads."""
+class _Team:
+    """The threads beside the caller's, and their mailbox."""
 
     def __init__(self):
-        self._lock = threading.Lock()
-        self._inside = 0
-        self._controller: Any = None
-        self._limit: Any = None
+        self._mailbox: np.ndarray | None = None
+        self._native: Any = None
+        self._threads: list[threading.Thread] = []
+        self._asleep: deque = deque()  # what wakes them
+        self._job: tuple[Callable, Sequence[tuple], list] | None = None
+        self._starting = threading.Lock()
+        self._over = False
 
-    def __enter__(self) -> None:
-        with self._lock:
-            if self._inside == 0:
-                if self._controller is None:
-                    from threadpoolctl import ThreadpoolController
+    def gather(self, parts: int) -> np.ndarray:
+        if self._mailbox is None or len(self._threads) < parts - 1:
+            self._start(parts - 1)
+        while self._asleep and parts > 1:
+            try:
+                self._asleep.popleft().release()
+            except IndexError:  # another thread was faster
+                break
+        return self._mailbox
 
-                    self._controller = ThreadpoolController()
-                self._limit = self._controller.limit(limits=1, user_api="blas")
-            self._inside += 1
+    def _start(self, number: int) -> None:
+        from tinyrnn.native import team
 
-    def __exit__(self, *exception: object) -> None:
-        with self._lock:
-            self._inside -= 1
-            if self._inside == 0:
-                self._limit.restore_original_limits()
+        with self._starting:
+            if self._mailbox is None:
+                self._native, self._mailbox = team, team.make_mailbox()
+                team.serve(self._mailbox, 0)  # compiled once, before several threads want it
+            while len(self._threads) < number and not self._over:
+                thread = threading.Thread(
+                    target=self._serve, name=f"tinyrnn-{len(self._threads)}", daemon=True
+                )
+                self._threads.append(thread)
+                thread.start()
+
+    def _serve(self) -> None:
+        bell = threading.Lock()
+        bell.acquire()
+        while not self._over:
+            part = self._native.serve(self._mailbox, _TURNS)
+            if part >= 0:
+                self._do(part)
+            elif not self._over:
+                self._asleep.append(bell)
+                bell.acquire()
+
+    def _do(self, part: int) -> None:
+        function, tasks, errors = self._job
+        try:
+            function(*tasks[part])
+        except BaseException as error:
+            errors.append(error)
+        self._native.finish(self._mailbox)
+
+    def run(self, function: Callable, tasks: Sequence[tuple]) -> None:
+        alone = len(tasks) < 2
+        if alone or not self._native_for(len(tasks)).reserve(self._mailbox):
+            for task in tasks:
+                function(*task)
+            return
+        errors: list[BaseException] = []
+        self._job = function, tasks, errors
+        self._native.post(self._mailbox, len(tasks), 0, 0)
+        while (part := self._native.take(self._mailbox)) >= 0:
+            self._do(part)
+        self._native.wait(self._mailbox, len(tasks))
+        self._job = None
+        self._native.release(self._mailbox)
+        if errors:
+            raise errors[0]
+
+    def _native_for(self, parts: int) -> ModuleType:
+        self.gather(parts)
+        return self._native
+
+    def dismiss(self) -> None:
+        """Let all threads end: compiled code may go before the interpreter has ended."""
+        self._over = True
+        while self._asleep:
+            self._asleep.popleft().release()
+        for thread in self._threads:
+            thread.join(timeout=1)
 
 
-# For a training or a prediction: BLAS's own threads go on spinning for milliseconds after a product, on the
-# processors that the compiled loop needs. `matmul` shares the large products among the threads here instead.
-quiet_blas = _QuietBlas()
+_team = _Team()
 
 
-def _workers() -> ThreadPoolExecutor:
-    global _pool
-    if _pool is None:
-        _pool = ThreadPoolExecutor(max(1, os.cpu_count() or 1), thread_name_prefix="tinyrnn")
-    return _pool
-
-
-def _forget_workers() -> None:
+def _new_team() -> None:
     """Start anew in a forked process: the threads have stayed behind in its parent."""
-    global _pool
-    _pool = None
+    global _team
+    _team = _Team()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_workers)
+    os.register_at_fork(after_in_child=_new_team)
+atexit.register(lambda: _team.dismiss())

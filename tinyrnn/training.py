@@ -12,6 +12,7 @@ import numpy as np
 from tinyrnn import losses, metrics, optimizers
 from tinyrnn.autograd import Tensor, no_grad
 from tinyrnn.backend import to_host
+from tinyrnn.blas import quiet_blas
 from tinyrnn.callbacks import CallbackList, History
 from tinyrnn.compiling import Average, CompiledLoss, CompiledMetrics, distinct, outputs_of
 from tinyrnn.data import Batches, ClassWeight, as_batch, make_batches, split, unpack
@@ -19,7 +20,6 @@ from tinyrnn.layers.base import penalties, warn_old_spelling
 from tinyrnn.naming import serialize, warn_user
 from tinyrnn.nest import leaves, map_leaves
 from tinyrnn.ops import to_array
-from tinyrnn.threads import quiet_blas
 
 __all__ = ["Trainer"]
 

@@ -11,9 +11,9 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from tinyrnn.backend import array_module
+from tinyrnn.native.files import load
 from tinyrnn.recurrent.cells import Cell
 from tinyrnn.recurrent.emit import emit_python
-from tinyrnn.recurrent.files import load
 from tinyrnn.recurrent.trace import per_cell, trace
 
 __all__ = ["backward", "compiled", "forward"]

@@ -1,7 +1,7 @@
 """From formulas to the source of compiled loops: the step of a cell for rows of numbers, and its derivative.
 
 The functions read pre-activations, states and tape through `read` and write through writers, see
-`native.py`; around them goes the text of `loop.py`, the same for every cell.
+`native/memory.py`; around them goes the text of `loop.py`, the same for every cell.
 """
 
 from __future__ import annotations
@@ -10,12 +10,24 @@ import re
 from pathlib import Path
 from typing import Any
 
+from tinyrnn.native import WRITERS
 from tinyrnn.recurrent.cells import Cell
 from tinyrnn.recurrent.emit import Printer
-from tinyrnn.recurrent.layout import WRITERS, Layout, Slots, is_joint
+from tinyrnn.recurrent.layout import Layout, Slots, is_joint
 from tinyrnn.recurrent.trace import FUNCTIONS, Expr, Stage, Trace, names, visit
 
 __all__ = ["emit_loops"]
+
+
+_IMPORTS = """
+import numpy as np
+
+from tinyrnn.native.functions import FUNCTIONS
+from tinyrnn.native.jit import *
+from tinyrnn.native.memory import *
+from tinyrnn.native.product import *
+from tinyrnn.native.team import *
+""".strip()
 
 
 class _NumberPrinter(Printer):
@@ -46,7 +58,7 @@ def emit_loops(cell: Cell, formulas: Trace, layout: Layout, dtype: str) -> str:
     used = sorted({name for name in FUNCTIONS if any(f"functions_{name}(" in f for f in functions)})
     head = [
         f'"""{title}"""',
-        "import numpy as np\n\nfrom tinyrnn.recurrent.native import *",
+        _IMPORTS,
         f"number = np.{dtype}\nLATE = {formulas.late is not None}",
         "\n".join(f"functions_{name} = FUNCTIONS[{dtype!r}].{name}" for name in used),
         "\n".join(f"write_{k} = writers[{k}]" for k in range(_count_writers("\n".join(functions)))),

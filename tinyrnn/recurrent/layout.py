@@ -8,9 +8,7 @@ from typing import Any
 from tinyrnn.recurrent.cells import Cell
 from tinyrnn.recurrent.trace import Expr, Stage, Trace, names, visit
 
-__all__ = ["WRITERS", "Layout", "Slots", "lay_out"]
-
-WRITERS = 32  # ways to write that compiled code knows apart; a step that needs more uses some twice
+__all__ = ["Layout", "Slots", "lay_out"]
 
 
 @dataclass(frozen=True)

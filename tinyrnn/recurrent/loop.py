@@ -1,7 +1,8 @@
 """The loop over time that Numba compiles: rows of a batch, from the first step to the last, and back.
 
 This text is compiled together with the step of one cell: `emit` puts both into one module. It is the same
-for every cell. Whoever calls it (`cpu.py`) gives each worker its rows, and no worker waits for another.
+for every cell. A function that is `parallel` does one *part* of its work: the rows ``lo`` to ``hi`` that
+`ranges` gives it, each part on a thread of its own, and none waits for another.
 
 Layout
 ------
@@ -28,30 +29,37 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinyrnn.recurrent.native import (
+from tinyrnn.native.jit import jit
+from tinyrnn.native.memory import (
+    add,
     clear,
     copy,
-    entry,
+    empty,
     flush_denormals,
-    jit,
     prefetch,
-    product,
+    read,
     restore_denormals,
+    writers,
+    zeros,
 )
+from tinyrnn.native.product import product
+from tinyrnn.native.team import parallel
 
-__all__ = ["backward_rows", "forward_rows", "pack", "pack_transposed", "unpack"]
+__all__ = ["backward", "forward"]
 
 # --- what the text of a cell puts in the place of these ---------------------------------------------------
 
 LATE = False
 forward_step = late_forward = backward_step = late_backward = jit(lambda: None)
+write_0 = writers[0]
 
 # --- the way forward --------------------------------------------------------------------------------------
 
 # Constants are compiled as values of their own unless they have a type.
 ONE = np.intp(1)
-EARLY, LAST = np.intp(0), np.intp(1)
+ZERO, EARLY, LAST = np.intp(0), np.intp(0), np.intp(1)
 AHEAD = np.intp(2)  # steps; rows of the batch are far apart, too many for the processor to foresee each one
+PANEL = np.intp(8)  # numbers of a row that are packed together for the gradient of the kernel
 
 
 @jit
@@ -63,7 +71,7 @@ def drop_out(out, a, drop, gate, batch_rows, n, depth):
             out[i * depth + k] = a[i * depth + k] * drop[gate, b, k]
 
 
-@entry
+@jit
 def multiply(z, z_row, a, depth, kernel, groups, late, gate_of, drop, dropped, batch_rows, n, width, lanes):
     """Add the products of the rows of `a` with the joint kernel to the pre-activations."""
     vectors = width // lanes
@@ -95,23 +103,28 @@ def put_back(states, new, active, n, n_states, rows, width):
             copy(states, (k * rows + active[i]) * width, new, (k * rows + i) * width, width)
 
 
-@entry
-def forward_rows(
-    lo, hi, reverse, width, lanes, groups, gate_of, x, base, index, kernel, params,
-    states0, mask, drop, outputs, final, tape, tape_batch, tape_time,
+@parallel
+def forward(
+    part, ranges, reverse, width, lanes, groups, gate_of, x, base, index, kernel, params,
+    states0, mask, drop, outputs, final, tapes, tape_batch, tape_time,
 ):  # fmt: skip
-    """Run the rows `lo` to `hi` of a batch through all time steps."""
+    """Run rows of a batch through all time steps.
+
+    There is one tape for all parts, or one for each.
+    """
     control = flush_denormals()
+    lo, hi = ranges[part, 0], ranges[part, 1]
+    tape = tapes[min(part, len(tapes) - 1)]
     rows, batch, length, units = hi - lo, *outputs.shape
     features, n_states, columns = x.shape[2], states0.shape[0], len(gate_of)
     depth, z_row = features + units, columns * width
     kind = outputs.dtype
-    z = np.empty(rows * z_row, kind)
-    states = np.zeros(n_states * rows * width, kind)
-    new = np.empty(n_states * rows * width, kind)
-    a = np.empty(rows * depth, kind)
-    dropped = np.empty(rows * depth if drop.size else 0, kind)
-    late = np.empty(rows * width if LATE else 0, kind)
+    z = empty(rows * z_row, kind)
+    states = zeros(n_states * rows * width, kind)
+    new = empty(n_states * rows * width, kind)
+    a = empty(rows * depth, kind)
+    dropped = empty(rows * depth if drop.size else ZERO, kind)
+    late = empty(rows * width if LATE else ZERO, kind)
     active, batch_rows, at = np.empty(rows, np.intp), np.empty(rows, np.intp), np.empty(rows, np.intp)
     for k in range(n_states):
         for i in range(rows):
@@ -142,21 +155,9 @@ def forward_rows(
                 for i in range(n):
                     copy(a, i * depth + features, late, i * width, units)
                 multiply(
-                    z,
-                    z_row,
-                    a,
-                    depth,
-                    kernel,
-                    groups,
-                    LAST,
-                    gate_of,
-                    drop,
-                    dropped,
-                    batch_rows,
-                    n,
-                    width,
+                    z, z_row, a, depth, kernel, groups, LAST, gate_of, drop, dropped, batch_rows, n, width,
                     lanes,
-                )
+                )  # fmt: skip
             forward_step(n, width, rows, z, z_row, states, active, new, tape, at, params)
         if n == rows:
             states, new = new, states
@@ -173,7 +174,7 @@ def forward_rows(
 # --- the way back -----------------------------------------------------------------------------------------
 
 
-@entry
+@jit
 def multiply_back(
     d_a, d_a_row, x_width, d_z, d_z_at, d_z_row, kernel_t, groups, late, gate_of, drop, temporary, batch_rows,
     rows_at, n, columns, features, with_x, width, lanes,
@@ -207,40 +208,49 @@ def multiply_back(
                     d_a[row + x_width + k] += temporary[row + x_width + k] * drop[gate_of[c], b, features + k]
 
 
-@entry
-def flush(
-    d_kernel,
-    d_base,
-    index,
-    a,
-    v,
-    depth,
-    d_z,
-    d_z_row,
-    groups,
-    gate_of,
-    drop,
-    dropped,
-    batch_rows,
-    n,
-    width,
-    lanes,
-):
-    """Add what n rows, of several time steps, give to the gradients of the joint kernel and the biases."""
-    if index.size == 0:
+@jit
+def pack_rows(packed, a, k0, k1, n, depth, drop, gate, batch_rows):
+    """Gather n rows of `a` from k0 to k1, `PANEL` numbers of each together, times their dropout factors."""
+    for k in range(k0, k1, PANEL):
+        count, at = min(PANEL, k1 - k), (k - k0) * n
+        if drop.size == 0 and count == PANEL:
+            for i in range(n):
+                for j in range(PANEL):
+                    write_0(packed, at + i * PANEL + j, read(a, i * depth + k + j))
+            continue
         for i in range(n):
-            for j in range(len(gate_of) * width):
-                d_base[0, j] += d_z[i * d_z_row + j]
+            for j in range(count):
+                value = a[i * depth + k + j]
+                if drop.size:
+                    value *= drop[gate, batch_rows[i], k + j]
+                packed[at + i * PANEL + j] = value
+
+
+@jit
+def flush(
+    d_kernel, d_bias, a, v, depth, d_z, d_z_row, groups, gate_of, drop, packed, panel, batch_rows, n, width,
+    lanes,
+):  # fmt: skip
+    """Add what n rows, of several time steps, give to the gradients of the joint kernel and the biases.
+
+    Both sides of the product are packed: rows far apart in memory would drive each other out of the cache.
+    """
+    for i in range(n if d_bias.size else 0):
+        add(d_bias, 0, d_z, i * d_z_row, len(gate_of) * width)
     for g in range(len(groups)):
         first, count, k0, k1 = groups[g, 0], groups[g, 1], groups[g, 2], groups[g, 3]
-        left = v if groups[g, 4] else a
         for c in range(first, first + count):
-            if drop.size:
-                drop_out(dropped, left, drop, gate_of[c], batch_rows, n, depth)
-            product(
-                d_kernel, (c * depth + k0) * width, width, dropped if drop.size else left, k0, ONE, depth,
-                d_z, c * width, lanes, d_z_row, k1 - k0, width // lanes, n, lanes,
-            )  # fmt: skip
+            if drop.size or c == first:
+                pack_rows(packed, v if groups[g, 4] else a, k0, k1, n, depth, drop, gate_of[c], batch_rows)
+            for j in range(0, width, 2 * lanes):
+                vectors = min(2, (width - j) // lanes)
+                for i in range(n):
+                    copy(panel, i * 2 * lanes, d_z, i * d_z_row + c * width + j, vectors * lanes)
+                for k in range(k0, k1, PANEL):
+                    product(
+                        d_kernel, (c * depth + k) * width + j, width, packed, (k - k0) * n, ONE, PANEL,
+                        panel, ZERO, lanes, 2 * lanes, min(PANEL, k1 - k), vectors, n, lanes,
+                    )  # fmt: skip
 
 
 @jit
@@ -251,19 +261,26 @@ def clear_padding(d_z, d_z_at, d_z_row, n, columns, units, width):
             clear(d_z, d_z_at + i * d_z_row + c * width + units, width - units)
 
 
-@entry
-def backward_rows(
-    lo, hi, reverse, width, lanes, groups, gate_of, x, index, kernel_t, params, states0, mask, drop,
-    outputs, tape, tape_batch, tape_time, late_slot, d_outputs, d_states, with_x, d_x, d_base, d_kernel,
-    d_params,
+@parallel
+def backward(
+    part, ranges, reverse, width, lanes, groups, gate_of, x, index, kernel_t, params, states0, mask, drop,
+    outputs, tape, tape_batch, tape_time, late_slot, d_outputs, d_states, with_x, d_x, d_bases, d_kernels,
+    all_d_params,
 ):  # fmt: skip
-    """Carry the gradients of the rows `lo` to `hi` back through all time steps.
+    """Carry the gradients of rows of a batch back through all time steps.
 
-    `d_states` holds those of the final states at first, those of the initial ones in the end.
+    `d_states` holds those of the final states at first, those of the initial ones in the end. The gradients
+    of `base`, of the joint kernel and the parameters are what each part has found; where every step has its
+    own row of `base`, there is one array of it for all.
 
     The products for the kernel's gradient wait until enough rows have come together (`flush`).
     """
     control = flush_denormals()
+    lo, hi = ranges[part, 0], ranges[part, 1]
+    d_base, d_kernel, d_params = d_bases[min(part, len(d_bases) - 1)], d_kernels[part], all_d_params[part]
+    clear(d_kernel, 0, len(d_kernel))
+    if len(d_bases) == len(ranges):
+        clear(d_base, 0, len(d_base))
     rows, batch, length, units = hi - lo, *outputs.shape
     features, n_states, columns = x.shape[2], states0.shape[0], len(gate_of)
     n_params = len(params) // width
@@ -271,18 +288,20 @@ def backward_rows(
     x_width = -(-features // lanes) * lanes
     d_a_row = x_width + width
     kind = outputs.dtype
-    capacity = max(rows, min(256, 262144 // (depth + d_z_row)))
-    a = np.zeros(capacity * depth + width, kind)
-    v = np.zeros(capacity * depth + width if LATE else 0, kind)
-    d_z = np.empty(capacity * d_z_row, kind)
+    capacity = max(rows, min(128, 262144 // (depth + d_z_row)))
+    a = zeros(capacity * depth + width, kind)
+    v = zeros(capacity * depth + width if LATE else ZERO, kind)
+    d_z = empty(capacity * d_z_row, kind)
     waiting = np.empty(capacity, np.intp)  # the rows of the batch that `a` and `d_z` hold
-    dropped = np.empty(capacity * depth if drop.size else 0, kind)
-    d_a = np.empty(rows * d_a_row, kind)
-    temporary = np.empty(rows * d_a_row if drop.size else 0, kind)
-    d_late = np.empty(rows * width if LATE else 0, kind)
-    d = np.zeros(n_states * rows * width, kind)
-    new = np.empty(n_states * rows * width, kind)
-    for_params = np.empty(n_params * rows * width, kind)
+    packed = empty(capacity * (depth + PANEL), kind)
+    panel = empty(capacity * 2 * lanes, kind)
+    d_bias = d_base if index.size == 0 else d_base[:0]
+    d_a = empty(rows * d_a_row, kind)
+    temporary = empty(rows * d_a_row if drop.size else ZERO, kind)
+    d_late = empty(rows * width if LATE else ZERO, kind)
+    d = zeros(n_states * rows * width, kind)
+    new = empty(n_states * rows * width, kind)
+    for_params = empty(n_params * rows * width, kind)
     active, at = np.empty(rows, np.intp), np.empty(rows, np.intp)
     for k in range(n_states):
         for i in range(rows):
@@ -292,12 +311,11 @@ def backward_rows(
         t = length - 1 - step if reverse else step
         if d_outputs.size:
             for i in range(rows):
-                for j in range(units):
-                    d[i * width + j] += d_outputs[lo + i, t, j]
+                add(d, i * width, d_outputs, ((lo + i) * length + t) * units, units)
         if end + rows > capacity:
             flush(
-                d_kernel, d_base, index, a, v, depth, d_z, d_z_row, groups, gate_of, drop, dropped, waiting,
-                end, width, lanes,
+                d_kernel, d_bias, a, v, depth, d_z, d_z_row, groups, gate_of, drop, packed, panel,
+                waiting, end, width, lanes,
             )  # fmt: skip
             end = np.intp(0)
         n = np.intp(0)
@@ -314,6 +332,8 @@ def backward_rows(
             prefetch(outputs, (b * length + (later + 1 if reverse else later - 1)) * units, units)
             if d_outputs.size:
                 prefetch(d_outputs, (b * length + later) * units, units)
+            if index.size and 0 <= later < length:
+                prefetch(d_base, index[b, later] * columns * width, columns * width)
             copy(a, a_at, x, (b * length + t) * features, features)
             if step == 0:
                 copy(a, a_at + features, states0, b * units, units)
@@ -350,91 +370,23 @@ def backward_rows(
         for i in range(n):
             if with_x:
                 copy(d_x, ((lo + active[i]) * length + t) * features, d_a, i * d_a_row, features)
-            for j in range(width):
-                new[i * width + j] += d_a[i * d_a_row + x_width + j]
+            add(new, i * width, d_a, i * d_a_row + x_width, width)
             if index.size:
-                source = index[lo + active[i], t]
-                for j in range(columns * width):
-                    d_base[source, j] += d_z[(end + i) * d_z_row + j]
+                source = index[lo + active[i], t] * columns * width
+                add(d_base, source, d_z, (end + i) * d_z_row, columns * width)
         if n == rows:
             d, new = new, d
         else:
             put_back(d, new, active, n, n_states, rows, width)
         for k in range(n_params):
             for i in range(n):
-                for j in range(width):
-                    d_params[k * width + j] += for_params[(k * rows + i) * width + j]
+                add(d_params, k * width, for_params, (k * rows + i) * width, width)
         end += n
     flush(
-        d_kernel, d_base, index, a, v, depth, d_z, d_z_row, groups, gate_of, drop, dropped, waiting, end,
+        d_kernel, d_bias, a, v, depth, d_z, d_z_row, groups, gate_of, drop, packed, panel, waiting, end,
         width, lanes,
     )  # fmt: skip
     for k in range(n_states):
         for i in range(rows):
             copy(d_states, (k * batch + lo + i) * units, d, (k * rows + i) * width, units)
     restore_denormals(control)
-
-
-# --- packing ----------------------------------------------------------------------------------------------
-
-
-@entry
-def pack(W, U, units, groups, gate_of, width, lanes):
-    """Return the joint kernel packed for `multiply`."""
-    features, depth = len(W), len(W) + len(U)
-    out = np.zeros(len(gate_of) * width * depth, U.dtype)
-    for g in range(len(groups)):
-        for c in range(groups[g, 0], groups[g, 0] + groups[g, 1]):
-            column = gate_of[c] * units
-            for v in range(0, width, lanes):
-                at = (c * width + v) * depth
-                for k in range(groups[g, 2], groups[g, 3]):
-                    for j in range(min(lanes, units - v)):
-                        value = W[k, column + v + j] if k < features else U[k - features, column + v + j]
-                        out[at + k * lanes + j] = value
-    return out
-
-
-@jit
-def transpose(out, start, part, units, groups, gate_of, width, lanes):
-    """Put one part of the joint kernel, from its row `start`, into the packed transpose."""
-    columns = len(gate_of)
-    for g in range(len(groups)):
-        if groups[g, 3] <= start or groups[g, 2] > start:
-            continue
-        for c in range(groups[g, 0], groups[g, 0] + groups[g, 1]):
-            column = gate_of[c] * units
-            for k in range(0, len(part), lanes):
-                at = (k * columns + c * lanes) * width
-                for j in range(units):
-                    for v in range(min(lanes, len(part) - k)):
-                        out[at + j * lanes + v] = part[k + v, column + j]
-
-
-@entry
-def pack_transposed(W, U, units, groups, gate_of, width, lanes):
-    """Return the transpose of the joint kernel, packed for `multiply_back`."""
-    columns = len(gate_of)
-    of_input = -(-len(W) // lanes) * lanes * columns * width
-    out = np.zeros(of_input + width * columns * width, U.dtype)
-    transpose(out[:of_input], np.intp(0), W, units, groups, gate_of, width, lanes)
-    transpose(out[of_input:], len(W), U, units, groups, gate_of, width, lanes)
-    return out
-
-
-@entry
-def unpack(d_kernels, units, groups, gate_of, width, d_W, d_U):
-    """Add the gradients of the joint kernel that the workers have found to those of its two parts."""
-    features, depth = len(d_W), len(d_W) + len(d_U)
-    for w in range(len(d_kernels)):
-        for g in range(len(groups)):
-            for c in range(groups[g, 0], groups[g, 0] + groups[g, 1]):
-                column = gate_of[c] * units
-                for k in range(groups[g, 2], groups[g, 3]):
-                    at = (c * depth + k) * width
-                    if k < features:
-                        for j in range(units):
-                            d_W[k, column + j] += d_kernels[w, at + j]
-                    else:
-                        for j in range(units):
-                            d_U[k - features, column + j] += d_kernels[w, at + j]

@@ -1,36 +1,51 @@
-"""Large arrays that are used again: fresh memory costs a page fault for every 4096 bytes, in every step."""
+"""Memory for compiled loops: arrays that begin with a cache line, and large ones that are used again.
+
+A vector that straddles two cache lines costs two reads. Fresh memory costs a page fault for every 4096
+bytes, in every step.
+"""
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import Any
 
 import numpy as np
 
-__all__ = ["Workspace"]
+from tinyrnn.native import LINE
 
-_KEPT = 16  # arrays at most: one for each recurrent layer of a deep model
+__all__ = ["Workspace", "empty"]
+
+_KEPT = 24  # arrays at most: the tapes of a deep model, and what a way back needs for itself
 _free: deque[np.ndarray] = deque(maxlen=_KEPT)  # the oldest goes first; its methods need no lock
 
 
+def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """Return a new array of any content that begins with a cache line."""
+    needed = math.prod(shape) * np.dtype(dtype).itemsize
+    room = np.empty(needed + LINE, np.uint8)
+    start = -room.ctypes.data % LINE
+    return room[start : start + needed].view(dtype).reshape(shape)
+
+
 class Workspace:
-    """A flat array of any content, lent until this object goes.
+    """An array of any content, lent until this object goes.
 
     Parameters
     ----------
-    size : int
+    shape : tuple of int
     dtype : dtype
 
     Attributes
     ----------
-    array : (size,) array
+    array : array
         Not to be used when the workspace is gone.
     """
 
-    def __init__(self, size: int, dtype: Any):
-        needed = size * np.dtype(dtype).itemsize
+    def __init__(self, shape: tuple[int, ...], dtype: Any):
+        needed = math.prod(shape) * np.dtype(dtype).itemsize
         self._memory = _take(needed)
-        self.array = self._memory[:needed].view(dtype)
+        self.array = self._memory[:needed].view(dtype).reshape(shape)
 
     def __del__(self) -> None:
         memory = getattr(self, "_memory", None)
@@ -48,4 +63,4 @@ def _take(needed: int) -> np.ndarray:
         if needed <= memory.size <= 2 * needed:
             return memory
         _free.append(memory)
-    return np.empty(needed, np.uint8)
+    return empty((needed,), np.uint8)

@@ -1,0 +1,86 @@
+"""Compiling: functions for Numba, and their code kept on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+from numba.core import serialize
+from numba.core.caching import CompileResultCacheImpl, NullCache
+from numba.core.registry import cpu_target
+
+from tinyrnn.native.files import cache_folder, read_checked, write_checked
+
+__all__ = ["IS_X86", "LANES", "VECTOR_BYTES", "entry", "jit", "keep"]
+
+
+def jit(function: Callable) -> Any:
+    """Compile a function that compiled code calls, without the interpreter's lock (a decorator).
+
+    Division by zero gives inf as in NumPy, which lets a loop with a division in it be vectorised;
+    ``a * b + c`` may be rounded once instead of twice.
+    """
+    return numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_OPTIONS)(function)
+
+
+_OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
+
+
+def entry(function: Callable) -> Any:
+    """Compile a function that is called from Python, and keep its code on disk (a decorator)."""
+    return keep(numba.njit(no_cfunc_wrapper=True, **_OPTIONS)(function), function)
+
+
+def keep(dispatcher: Any, function: Callable) -> Any:
+    """Keep the code of a compiled function on disk, by the name and the module of `function`."""
+    dispatcher._cache = _DiskCache(function)
+    return dispatcher
+
+
+class _DiskCache(NullCache):
+    """Keeps compiled code in the cache folder.
+
+    Numba's own cache breaks a run when its index is damaged, and refuses to start without a folder to
+    write to. The key covers all that the code depends on: the generated text, this package, the versions, the
+    processor and the types.
+    """
+
+    _package = [path.read_text() for path in sorted(Path(__file__).parent.glob("*.py"))]
+    _environment = repr((sys.version, numba.__version__, _package))
+
+    def __init__(self, function: Callable):
+        self._function = function
+        self._results = CompileResultCacheImpl.__new__(CompileResultCacheImpl)  # without its own folder
+
+    def _path(self, signature: Any, codegen: Any) -> Path:
+        module = self._function.__globals__["__name__"].rpartition(".")[2]
+        key = repr((self._environment, codegen.magic_tuple(), signature)).encode()
+        name = f"{module}_{self._function.__name__}_{hashlib.sha256(key).hexdigest()[:16]}.bin"
+        return cache_folder() / name
+
+    def load_overload(self, signature: Any, target_context: Any) -> Any:
+        target_context.refresh()
+        data = read_checked(self._path(signature, target_context.codegen()))
+        return None if data is None else self._results.rebuild(target_context, pickle.loads(data))
+
+    def save_overload(self, signature: Any, result: Any) -> None:
+        if not result.library.has_dynamic_globals:
+            path = self._path(signature, result.codegen)
+            write_checked(path, serialize.dumps(self._results.reduce(result)))
+
+
+def _vector_bytes() -> int:
+    """Return the width of a vector register of the processor that is compiled for."""
+    features = cpu_target.target_context.codegen().magic_tuple()[2]
+    return 64 if "+avx512f" in features else 32 if "+avx2" in features else 16
+
+
+VECTOR_BYTES = _vector_bytes()
+LANES = {np.dtype(t): VECTOR_BYTES // np.dtype(t).itemsize for t in ("float32", "float64")}
+IS_X86 = cpu_target.target_context.codegen().magic_tuple()[0].startswith(("x86_64", "i686"))
