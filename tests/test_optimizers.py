@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras_oracle import float_type
 
-from tinyrnn import constraints, optimizers
+from tinyrnn import constraints, ops, optimizers, threads
 from tinyrnn.autograd import Tensor, grad
-from tinyrnn.optimizers import base, schedules
+from tinyrnn.optimizers import compiled, schedules
 
 STEPS = 20
 # float64: only the order of operations differs. float32: Keras also rounds beta^t, which costs Adam's
@@ -451,19 +451,40 @@ def test_gradients_are_read_only_and_weights_change_in_place(rule):
     assert {s.data.dtype.name for s in optimizer.variables[2:] if s.data.ndim} <= {"float32"}
 
 
-@pytest.mark.parametrize("rule", RULES)
-def test_blocks_change_nothing(rule, monkeypatch):
-    def weights():
-        variables = some_variables((5, 7), (3,), (11,))
-        optimizer = getattr(optimizers, rule)(0.1)
-        for step in range(3):
-            optimizer.apply(some_gradients(variables, step), variables)
-        return [v.data for v in variables]
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("rule", "options"),
+    [(rule, {}) for rule in RULES]
+    + [
+        ("SGD", {"momentum": 0.9}), ("SGD", {"momentum": 0.9, "nesterov": True}), ("Adam", {"amsgrad": True}),
+        ("RMSprop", {"momentum": 0.5, "centered": True}), ("Adam", {"weight_decay": 0.1, "clipnorm": 0.5}),
+    ],
+)  # fmt: skip
+def test_the_compiled_update_equals_the_rule(rule, options, dtype, monkeypatch):
+    """Weights and all slots, beside the rule run on arrays; one and several threads give the same bits."""
 
-    expected = weights()
-    monkeypatch.setattr(base, "BLOCK", 6)
-    for found, value in zip(weights(), expected, strict=True):
-        np.testing.assert_array_equal(found, value)
+    def states(compiles, workers):
+        threads.set_num_threads(workers)
+        rng = np.random.default_rng(0)
+        values = [rng.standard_normal(s).astype(dtype) for s in ((50, 7), (3,), (), (11, 2, 3), (4, 5))]
+        values[-1] = np.asfortranarray(values[-1])
+        variables = [Variable(value, f"v{k}", f"v{k}") for k, value in enumerate(values)]
+        optimizer = getattr(optimizers, rule)(0.1, **options)
+        if not compiles:
+            optimizer._compiled = lambda c: None
+        for _ in range(4):
+            optimizer.apply([rng.standard_normal(v.shape).astype(dtype) for v in values], variables)
+        return [v.data for v in variables] + [s.data for s in optimizer.variables]
+
+    monkeypatch.setattr(compiled, "_SMALL", 1)
+    try:
+        expected, one, three = states(False, 1), states(True, 1), states(True, 3)
+    finally:
+        threads.set_num_threads(None)
+    tolerance = {"float32": 2e-6, "float64": 1e-14}[dtype]
+    for a, b, c in zip(expected, one, three, strict=True):
+        np.testing.assert_allclose(b, a, rtol=tolerance, atol=tolerance)
+        np.testing.assert_array_equal(b, c)
 
 
 def test_a_missing_gradient_leaves_variable_and_state_alone():
@@ -584,13 +605,49 @@ def test_a_rule_of_ones_own():
             return [{"total": 1.0}]
 
         def update(self, g, c, total):
-            total += np.sign(g)
-            return c * total
+            total = total + ops.sign(g)
+            return c * total, {"total": total}
 
     (variable,) = variables = some_variables((2,))
     start = variable.data.copy()
     optimizer = Signs(0.5)
     optimizer.apply([np.array([3.0, -2.0])], variables)
     np.testing.assert_allclose(variable.data, start - 0.5 * np.array([2.0, 0.0]))
+    assert optimizer._compiled(0.5) is not None
     with pytest.raises(NotImplementedError, match="Optimizer: an optimizer defines update"):
         optimizers.Optimizer().apply([np.ones(2)], variables)
+
+
+def test_a_rule_that_is_not_elementwise():
+    class Unit(optimizers.Optimizer):
+        """Step along the gradient of each variable by its length."""
+
+        def update(self, g, c):
+            return c * g / ops.norm(g), {}
+
+    variables = some_variables((2,), (3, 4))
+    start = [v.data.copy() for v in variables]
+    optimizer = Unit(0.5)
+    optimizer.apply([np.array([3.0, -4.0]), np.ones((3, 4))], variables)
+    assert optimizer._compiled(0.5) is None
+    np.testing.assert_allclose(variables[0].data, start[0] - 0.5 * np.array([0.6, -0.8]))
+    np.testing.assert_allclose(variables[1].data, start[1] - 0.5 / 12**0.5)
+
+
+def test_numbers_may_be_changed_between_steps():
+    """The compiled update reads them anew; what changes the form of the rule compiles another."""
+
+    def weights(*decays):
+        variables = some_variables((5,))
+        optimizer = optimizers.SGD(0.1, momentum=0.9)
+        for step, (momentum, nesterov) in enumerate(decays):
+            optimizer.momentum, optimizer.nesterov = momentum, nesterov
+            optimizer.apply(some_gradients(variables, step), variables)
+        return variables[0].data
+
+    g = [some_gradients(some_variables((5,)), step)[0] for step in range(2)]
+    m = -0.1 * g[0]
+    expected = some_variables((5,))[0].data + m
+    m = 0.5 * m - 0.1 * g[1]
+    np.testing.assert_allclose(weights((0.9, False), (0.5, False)), expected + m, rtol=1e-6)
+    np.testing.assert_allclose(weights((0.9, False), (0.5, True)), expected + 0.5 * m - 0.1 * g[1], rtol=1e-6)

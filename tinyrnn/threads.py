@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["get_num_threads", "mailbox", "run", "set_num_threads", "split"]
+__all__ = ["get_num_threads", "mailbox", "ranges", "run", "set_num_threads", "split"]
 
 _number: int | None = None
 _TURNS = 150_000  # of looking for work before a thread sleeps: about two milliseconds
@@ -77,6 +77,18 @@ def split(weights: np.ndarray, parts: int, multiple: int = 1) -> list[tuple[int,
     borders = [0, *(round(b / multiple) * multiple for b in borders), len(weights)]
     pairs = pairwise(borders)
     return [(lo, min(hi, len(weights))) for lo, hi in pairs if lo < min(hi, len(weights))]
+
+
+def ranges(rows: int, parts: int, multiple: int = 1) -> np.ndarray:
+    """Return ranges of about equally many rows, at least one.
+
+    Returns
+    -------
+    (ranges, 2) array of int
+        All but the last of whole blocks of `multiple` rows.
+    """
+    each = max(1, -(-rows // (parts * multiple))) * multiple
+    return np.array([(lo, min(lo + each, rows)) for lo in range(0, max(rows, 1), each)], np.intp)
 
 
 def mailbox(parts: int) -> np.ndarray:

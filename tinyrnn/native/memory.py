@@ -15,8 +15,8 @@ from tinyrnn.native import LINE, WRITERS
 from tinyrnn.native.jit import IS_X86, LANES, VECTOR_BYTES, jit
 
 __all__ = [
-    "add", "address", "clear", "copy", "empty", "flush_denormals", "prefetch", "read", "restore_denormals",
-    "whole_vectors", "writers", "zeros",
+    "add", "address", "clear", "copy", "empty", "flush_denormals", "pointer", "prefetch", "read",
+    "restore_denormals", "whole_vectors", "writers", "zeros",
 ]  # fmt: skip
 
 # --- memory -----------------------------------------------------------------------------------------------
@@ -146,6 +146,17 @@ def clear(typing_context, to, to_at, n):
         return context.get_dummy_value()
 
     return types.void(to, types.intp, types.intp), generate
+
+
+@intrinsic
+def pointer(typing_context, place, number):
+    """Return an address as a pointer to numbers of this type, for `numba.carray`."""
+    kind = types.CPointer(number.instance_type)
+
+    def generate(context, builder, signature, args):
+        return builder.inttoptr(args[0], context.get_value_type(kind))
+
+    return kind(types.int64, number), generate
 
 
 @jit

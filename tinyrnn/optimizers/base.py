@@ -1,14 +1,14 @@
 """What all optimizers share: the order of a step, clipping, decay, averages, accumulation, the slots.
 
-The numbers of all variables lie behind each other in one flat array: one for the gradients, one for each
-slot. So a rule (`tinyrnn.optimizers.rules`) is applied to everything at once, however many small weights
-a model has, and to large ones in blocks that stay in the cache.
+The numbers of all variables lie behind each other in one flat array: one for each slot, and one for the
+gradients where these are clipped, scaled or added up. A rule (`tinyrnn.optimizers.rules`) is arithmetic on
+every element alike; on a CPU all weights are updated in one compiled loop (`tinyrnn.optimizers.compiled`).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
@@ -16,17 +16,15 @@ from typing import Any
 
 import numpy as np
 
-from tinyrnn import threads
+from tinyrnn.autograd import Tensor, no_grad
 from tinyrnn.backend import array_module, floatx, is_float
 from tinyrnn.naming import Configurable, nearest, serialize, snake_case, warn_user
 from tinyrnn.ops import to_array
 from tinyrnn.optimizers import schedules
+from tinyrnn.optimizers.compiled import Update
+from tinyrnn.recurrent.trace import TraceError
 
 __all__ = ["Optimizer", "Slot"]
-
-# Elements that a rule is applied to at once: its temporaries fit the L2 cache, and NumPy's overhead of a
-# microsecond a call is small beside the work.
-BLOCK = 32768
 
 
 @dataclass(eq=False)
@@ -41,11 +39,10 @@ class Slot:
 class _Flat:
     """One array for all variables, seen whole (`flat`) and variable by variable (`views`)."""
 
-    def __init__(self, variables: Sequence[Any], dtype: Any, fill: float = 0.0):
-        stops = list(accumulate((v.data.size for v in variables), initial=0))
-        self.spans = [slice(a, b) for a, b in pairwise(stops)]
-        self.flat = array_module(*(v.data for v in variables)).full(stops[-1], fill, dtype=dtype)
-        self.views = [self.flat[s].reshape(v.data.shape) for s, v in zip(self.spans, variables, strict=True)]
+    def __init__(self, variables: Sequence[Any], spans: Sequence[slice], dtype: Any, fill: float = 0.0):
+        size = spans[-1].stop if spans else 0
+        self.flat = array_module(*(v.data for v in variables)).full(size, fill, dtype=dtype)
+        self.views = [self.flat[s].reshape(v.data.shape) for s, v in zip(spans, variables, strict=True)]
 
 
 class Optimizer(Configurable):
@@ -143,17 +140,19 @@ class Optimizer(Configurable):
         """Return what `update` needs of step `t`, counted from 1; by default the learning rate."""
         return learning_rate
 
-    def update(self, g: Any, c: Any, **slots: Any) -> Any:
-        """Return what is to be subtracted from the weights.
+    def update(self, g: Tensor, c: Any, **slots: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return what is to be subtracted from the weights, and the new values of slots.
+
+        Arithmetic and functions of `tinyrnn.ops` on every element alike: it may be run on symbols.
 
         Parameters
         ----------
-        g : array, (n,)
-            The gradient of some elements; it may be overwritten.
+        g : Tensor
+            The gradient of some elements.
         c
-            What `coefficients` returned.
-        **slots : array, (n,)
-            The same elements of each slot, to be changed in place.
+            What `coefficients` returned: a float or a tuple of floats.
+        **slots : Tensor
+            The same elements of each slot.
         """
         raise NotImplementedError(f"{type(self).__name__}: an optimizer defines update(g, c, **slots)")
 
@@ -266,7 +265,10 @@ class Optimizer(Configurable):
         if len(types) > 1 or not is_float(next(iter(types))):
             raise TypeError(f"{self.name}: expected variables of one float type, found {', '.join(types)}")
         (self._dtype,) = types
-        self._gradient = self._flat()
+        stops = list(accumulate((v.data.size for v in self._trainable), initial=0))
+        self._spans = [slice(a, b) for a, b in pairwise(stops)]
+        self._gradient: _Flat | None = None
+        self._update_compiled: tuple[Any, Update | None] = None, None
         shared = {"average": self.use_ema, "gradient_accumulator": self.gradient_accumulation_steps}
         self._shared = {name: self._flat() for name, wanted in shared.items() if wanted}
         self._groups = [{name: self._flat(fill) for name, fill in group.items()} for group in self.slots()]
@@ -277,7 +279,7 @@ class Optimizer(Configurable):
         """Return a copy for the copies of the variables: what it finds them by, and its views, are new."""
         copy = memo[id(self)] = object.__new__(type(self))
         for name, value in vars(self).items():
-            if name not in ("_index", "_gradient", "_shared", "_groups", "_slots"):
+            if name not in ("_index", "_gradient", "_shared", "_groups", "_slots", "_update_compiled"):
                 setattr(copy, name, deepcopy(value, memo))
         if self.built:
             copy.built = False
@@ -287,7 +289,7 @@ class Optimizer(Configurable):
         return copy
 
     def _flat(self, fill: float = 0.0) -> _Flat:
-        return _Flat(self._trainable, self._dtype, fill)
+        return _Flat(self._trainable, self._spans, self._dtype, fill)
 
     @property
     def variables(self) -> list[Slot]:
@@ -375,16 +377,11 @@ class Optimizer(Configurable):
         return found
 
     def _step(self, found: dict[int, Any]) -> None:
-        xp = array_module(self._gradient.flat)
-        for i, g in found.items():
-            xp.copyto(self._gradient.views[i], g)
-        runs = self._runs(found)
-        if self.loss_scale_factor is not None:
-            for run in runs:
-                self._gradient.flat[run] /= self.loss_scale_factor
-        if self._accumulated(runs):
-            self._clip(found, runs)
-            self._update(found, runs)
+        gradients: dict[int, Any] | None = found
+        if self._changes_gradients:
+            gradients = self._changed(found)
+        if gradients is not None:
+            self._update(gradients)
         if self.use_ema:
             self._average()
         for i in found:
@@ -392,13 +389,35 @@ class Optimizer(Configurable):
             if variable.constraint is not None:
                 variable.data[...] = variable.constraint(variable.data)
 
+    @property
+    def _changes_gradients(self) -> bool:
+        """Whether the rule gets other gradients than those given."""
+        clips = self.clipnorm or self.clipvalue or self.global_clipnorm
+        return bool(clips or self.gradient_accumulation_steps or self.loss_scale_factor is not None)
+
+    def _changed(self, found: dict[int, Any]) -> dict[int, Any] | None:
+        """Return the gradients scaled, accumulated and clipped; None if more are to come before an update."""
+        if self._gradient is None:
+            self._gradient = self._flat()
+        xp = array_module(self._gradient.flat)
+        for i, g in found.items():
+            xp.copyto(self._gradient.views[i], g)
+        runs = self._runs(found)
+        if self.loss_scale_factor is not None:
+            for run in runs:
+                self._gradient.flat[run] /= self.loss_scale_factor
+        if not self._accumulated(runs):
+            return None
+        self._clip(found, runs)
+        return {i: self._gradient.views[i] for i in found}
+
     def _runs(self, found: Collection[int]) -> list[slice]:
         """Return the spans of these variables in a flat array, neighbours joined."""
         if len(found) == len(self._trainable):
             return [slice(0, self._gradient.flat.size)]
         runs: list[slice] = []
         for i in sorted(found):
-            span = self._gradient.spans[i]
+            span = self._spans[i]
             if runs and runs[-1].stop == span.start:
                 runs[-1] = slice(runs[-1].start, span.stop)
             else:
@@ -424,7 +443,7 @@ class Optimizer(Configurable):
         xp = array_module(flat)
         if self.clipnorm:
             for i in found:
-                g = flat[self._gradient.spans[i]]
+                g = flat[self._spans[i]]
                 g *= self.clipnorm / xp.maximum(xp.sqrt(xp.vdot(g, g)), self.clipnorm)
         elif self.global_clipnorm:
             norm = xp.sqrt(sum(xp.vdot(flat[run], flat[run]) for run in runs))
@@ -435,28 +454,42 @@ class Optimizer(Configurable):
             for run in runs:
                 flat[run].clip(-self.clipvalue, self.clipvalue, out=flat[run])
 
-    def _update(self, found: Iterable[int], runs: list[slice]) -> None:
+    def _update(self, gradients: dict[int, Any]) -> None:
         learning_rate = self.learning_rate
         c = self.coefficients(learning_rate, self.iterations + 1)
-        blocks = list(_blocks(self._gradient.flat, runs))
-        if len(blocks) < 4 or array_module(self._gradient.flat) is not np:
-            self._update_blocks(blocks, c)
-        else:
-            parts = threads.split(np.ones(len(blocks)), threads.get_num_threads())
-            threads.run(self._update_blocks, [(blocks[lo:hi], c) for lo, hi in parts])
-        for i in found:
-            variable = self._trainable[i]
-            weights = variable.data
-            if self.weight_decay is not None and self._decays(variable):
-                weights *= 1 - learning_rate * self.weight_decay
-            weights -= self._gradient.views[i]
+        keep = [self._kept(self._trainable[i], learning_rate) for i in gradients]
+        weights = [self._trainable[i].data for i in gradients]
+        update = self._compiled(c) if array_module(*weights) is np else None
+        if update is not None:
+            spans = [self._spans[i] for i in gradients]
+            slots = {name: slot.flat for name, slot in self._slots.items()}
+            update(self, c, weights, list(gradients.values()), spans, keep, slots)
+            return
+        for i, w, factor in zip(gradients, weights, keep, strict=True):
+            slots = {name: slot.views[i] for name, slot in self._slots.items()}
+            with no_grad():
+                step, new = self.update(Tensor(gradients[i]), c, **{k: Tensor(s) for k, s in slots.items()})
+            for name, value in new.items():
+                slots[name][...] = value.data
+            w *= factor
+            w -= step.data
 
-    def _update_blocks(self, blocks: Iterable[slice], c: Any) -> None:
-        g = self._gradient.flat
-        with np.errstate(all="ignore"):  # each thread has its own
-            for block in blocks:
-                slots = {name: slot.flat[block] for name, slot in self._slots.items()}
-                g[block] = self.update(g[block], c, **slots)
+    def _compiled(self, c: Any) -> Update | None:
+        """Return the compiled update; None if the rule is not elementwise arithmetic."""
+        form = [value for value in vars(self).values() if type(value) in (bool, int)]
+        if self._update_compiled[0] != form:
+            try:
+                update = Update(self, c, list(self._slots), self._dtype)
+            except TraceError:
+                update = None
+            self._update_compiled = form, update
+        return self._update_compiled[1]
+
+    def _kept(self, variable: Any, learning_rate: float) -> float:
+        """Return what weight decay leaves of a variable."""
+        if self.weight_decay is None or not self._decays(variable):
+            return 1.0
+        return 1 - learning_rate * self.weight_decay
 
     def _decays(self, variable: Any) -> bool:
         variables, names = self._excluded
@@ -483,11 +516,3 @@ class Optimizer(Configurable):
             )
         for variable, average in zip(variables, self._shared["average"].views, strict=True):
             variable.data[...] = average
-
-
-def _blocks(array: Any, runs: list[slice]) -> Iterator[slice]:
-    """Cut `runs` into pieces that fit a CPU's cache; a GPU takes them whole."""
-    for run in runs:
-        size = BLOCK if array_module(array) is np else max(1, run.stop - run.start)
-        for start in range(run.start, run.stop, size):
-            yield slice(start, min(start + size, run.stop))

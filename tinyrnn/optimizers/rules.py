@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from tinyrnn.backend import array_module
+from tinyrnn import ops
+from tinyrnn.autograd import Tensor
 from tinyrnn.optimizers.base import Optimizer, Slot
 
 __all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "Lion", "Nadam", "RMSprop"]
@@ -47,14 +48,15 @@ class SGD(Optimizer):
         """Return the momentum, if there is one."""
         return [{"momentum": 0.0}] if self.momentum else []
 
-    def update(self, g: Any, lr: float, momentum: Any = None) -> Any:
-        """Return the step; see the class."""
-        g *= lr
+    def update(
+        self, g: Tensor, lr: float, momentum: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the step and the new slots; see the class."""
         if momentum is None:
-            return g
-        momentum *= self.momentum
-        momentum -= g
-        return g - self.momentum * momentum if self.nesterov else -momentum
+            return lr * g, {}
+        momentum = self.momentum * momentum - lr * g
+        step = lr * g - self.momentum * momentum if self.nesterov else -momentum
+        return step, {"momentum": momentum}
 
 
 class RMSprop(Optimizer):
@@ -98,21 +100,23 @@ class RMSprop(Optimizer):
         return [{"velocity": 0.0}, *momentum, *([{"average_gradient": 0.0}] if self.centered else [])]
 
     def update(
-        self, g: Any, lr: float, velocity: Any, momentum: Any = None, average_gradient: Any = None
-    ) -> Any:
-        """Return the step; see the class."""
-        xp = array_module(g)
-        _move(velocity, g * g, 1 - self.rho)
-        variance = velocity
+        self,
+        g: Tensor,
+        lr: float,
+        velocity: Tensor,
+        momentum: Tensor | None = None,
+        average_gradient: Tensor | None = None,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the step and the new slots; see the class."""
+        velocity = _moved(velocity, g * g, 1 - self.rho)
+        new, variance = {"velocity": velocity}, velocity
         if average_gradient is not None:
-            _move(average_gradient, g, 1 - self.rho)
-            variance = velocity - average_gradient * average_gradient
-        step = lr * g / xp.sqrt(variance + self.epsilon)
-        if momentum is None:
-            return step
-        momentum *= self.momentum
-        momentum += step
-        return momentum
+            new["average_gradient"] = average = _moved(average_gradient, g, 1 - self.rho)
+            variance = velocity - average * average
+        step = lr * g / ops.sqrt(variance + self.epsilon)
+        if momentum is not None:
+            new["momentum"] = step = self.momentum * momentum + step
+        return step, new
 
 
 class _TwoDecays(Optimizer):
@@ -170,15 +174,16 @@ class Adam(_TwoDecays):
         """Return the learning rate corrected for means that started at 0."""
         return learning_rate * math.sqrt(1 - self.beta_2**t) / (1 - self.beta_1**t)
 
-    def update(self, g: Any, lr: float, momentum: Any, velocity: Any, velocity_hat: Any = None) -> Any:
-        """Return the step; see the class."""
-        xp = array_module(g)
-        _move(momentum, g, 1 - self.beta_1)
-        _move(velocity, g * g, 1 - self.beta_2)
+    def update(
+        self, g: Tensor, lr: float, momentum: Tensor, velocity: Tensor, velocity_hat: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the step and the new slots; see the class."""
+        momentum = _moved(momentum, g, 1 - self.beta_1)
+        velocity = _moved(velocity, g * g, 1 - self.beta_2)
+        new = {"momentum": momentum, "velocity": velocity}
         if velocity_hat is not None:
-            xp.maximum(velocity_hat, velocity, out=velocity_hat)
-            velocity = velocity_hat
-        return lr * momentum / (xp.sqrt(velocity) + self.epsilon)
+            new["velocity_hat"] = velocity = ops.maximum(velocity_hat, velocity)
+        return lr * momentum / (ops.sqrt(velocity) + self.epsilon), new
 
 
 class AdamW(Adam):
@@ -256,13 +261,15 @@ class Nadam(_TwoDecays):
             1 - self.beta_2**t,
         )
 
-    def update(self, g: Any, c: tuple[float, float, float], momentum: Any, velocity: Any) -> Any:
-        """Return the step; see the class."""
+    def update(
+        self, g: Tensor, c: tuple[float, float, float], momentum: Tensor, velocity: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the step and the new slots; see the class."""
         of_momentum, of_gradient, correction = c
-        _move(momentum, g, 1 - self.beta_1)
-        _move(velocity, g * g, 1 - self.beta_2)
-        root = array_module(g).sqrt(velocity / correction)
-        return (of_momentum * momentum + of_gradient * g) / (root + self.epsilon)
+        momentum = _moved(momentum, g, 1 - self.beta_1)
+        velocity = _moved(velocity, g * g, 1 - self.beta_2)
+        step = (of_momentum * momentum + of_gradient * g) / (ops.sqrt(velocity / correction) + self.epsilon)
+        return step, {"momentum": momentum, "velocity": velocity}
 
 
 class Adagrad(Optimizer):
@@ -296,10 +303,10 @@ class Adagrad(Optimizer):
         """Return the sum of squares."""
         return [{"accumulator": self.initial_accumulator_value}]
 
-    def update(self, g: Any, lr: float, accumulator: Any) -> Any:
-        """Return the step; see the class."""
-        accumulator += g * g
-        return lr * g / array_module(g).sqrt(accumulator + self.epsilon)
+    def update(self, g: Tensor, lr: float, accumulator: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the step and the new slots; see the class."""
+        accumulator = accumulator + g * g
+        return lr * g / ops.sqrt(accumulator + self.epsilon), {"accumulator": accumulator}
 
 
 class Adadelta(Optimizer):
@@ -327,13 +334,14 @@ class Adadelta(Optimizer):
         """Return the mean squares of gradients and of steps."""
         return [{"accumulated_grad": 0.0, "accumulated_delta_var": 0.0}]
 
-    def update(self, g: Any, lr: float, accumulated_grad: Any, accumulated_delta_var: Any) -> Any:
-        """Return the step; see the class."""
-        xp = array_module(g)
-        _move(accumulated_grad, g * g, 1 - self.rho)
-        step = xp.sqrt(accumulated_delta_var + self.epsilon) / xp.sqrt(accumulated_grad + self.epsilon) * g
-        _move(accumulated_delta_var, step * step, 1 - self.rho)
-        return lr * step
+    def update(
+        self, g: Tensor, lr: float, accumulated_grad: Tensor, accumulated_delta_var: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the step and the new slots; see the class."""
+        grad = _moved(accumulated_grad, g * g, 1 - self.rho)
+        step = ops.sqrt(accumulated_delta_var + self.epsilon) / ops.sqrt(grad + self.epsilon) * g
+        delta = _moved(accumulated_delta_var, step * step, 1 - self.rho)
+        return lr * step, {"accumulated_grad": grad, "accumulated_delta_var": delta}
 
 
 class Adamax(_TwoDecays):
@@ -359,13 +367,13 @@ class Adamax(_TwoDecays):
         """Return the learning rate corrected for a mean that started at 0."""
         return learning_rate / (1 - self.beta_1**t)
 
-    def update(self, g: Any, lr: float, momentum: Any, norm: Any) -> Any:
-        """Return the step; see the class."""
-        xp = array_module(g)
-        _move(momentum, g, 1 - self.beta_1)
-        norm *= self.beta_2
-        xp.maximum(norm, xp.abs(g), out=norm)
-        return lr * momentum / (norm + self.epsilon)
+    def update(
+        self, g: Tensor, lr: float, momentum: Tensor, norm: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the step and the new slots; see the class."""
+        momentum = _moved(momentum, g, 1 - self.beta_1)
+        norm = ops.maximum(self.beta_2 * norm, ops.abs(g))
+        return lr * momentum / (norm + self.epsilon), {"momentum": momentum, "norm": norm}
 
 
 class Lion(Optimizer):
@@ -395,13 +403,12 @@ class Lion(Optimizer):
         """Return the momentum."""
         return [{"momentum": 0.0}]
 
-    def update(self, g: Any, lr: float, momentum: Any) -> Any:
-        """Return the step; see the class."""
-        step = lr * array_module(g).sign(self.beta_1 * momentum + (1 - self.beta_1) * g)
-        _move(momentum, g, 1 - self.beta_2)
-        return step
+    def update(self, g: Tensor, lr: float, momentum: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the step and the new slots; see the class."""
+        step = lr * ops.sign(self.beta_1 * momentum + (1 - self.beta_1) * g)
+        return step, {"momentum": _moved(momentum, g, 1 - self.beta_2)}
 
 
-def _move(mean: Any, towards: Any, by: float) -> None:
-    """Move a running mean, in place: ``mean += by * (towards - mean)``."""
-    mean += by * (towards - mean)
+def _moved(mean: Tensor, towards: Tensor, by: Any) -> Tensor:
+    """Return a running mean moved towards a value: ``mean + by * (towards - mean)``."""
+    return mean + by * (towards - mean)

@@ -21,7 +21,7 @@ from tinyrnn.native.files import load
 from tinyrnn.recurrent.cells import Cell
 from tinyrnn.recurrent.emit_loops import emit_loops
 from tinyrnn.recurrent.layout import lay_out
-from tinyrnn.recurrent.packing import pack, pack_transposed, unpack
+from tinyrnn.recurrent.packing import Places, from_columns, pack, pack_transposed, to_columns, unpack
 from tinyrnn.recurrent.projection import Projection
 from tinyrnn.recurrent.trace import per_cell, trace
 from tinyrnn.recurrent.workspace import Workspace, empty
@@ -46,11 +46,12 @@ class Code:
         self.name = type(cell).__name__
         self.layout = lay_out(cell, formulas)
         self.gate_of = np.array(self.layout.gate_numbers(cell), np.intp)
-        self.places = [
+        columns = [
             (int(self.gate_of[c]), of_x, of_r)
             for first, count, of_x, of_r, _ in self.layout.groups
             for c in range(first, first + count)
         ]
+        self.places = Places.of(columns, len(cell.gates))
         self._sources = {
             np.dtype(kind): emit_loops(cell, formulas, self.layout, kind) for kind in ("float32", "float64")
         }
@@ -120,9 +121,9 @@ class Run:
         return len(self.code.gate_of)
 
     @property
-    def packing(self) -> tuple[list, int, int, int]:
-        """What `packing` has to know beside the kernels."""
-        return self.code.places, len(self.U), self.width, self.lanes
+    def packing(self) -> tuple[Places, int, int]:
+        """What `pack` has to know beside the kernels."""
+        return self.code.places, self.width, self.lanes
 
     @property
     def tape_strides(self) -> tuple[int, int]:
@@ -193,7 +194,7 @@ def _prepare(cell, source, U, params, states0, mask, rec_mask, reverse) -> Run:
         mask=np.zeros((0, 0), bool) if mask is None else _own(mask),
         drop=_factors(source, x, rec_mask, kind, units),
         reverse=reverse,
-        ranges=_ranges(batch) if small else _shares(batch, mask),
+        ranges=threads.ranges(batch, 1) if small else _shares(batch, mask),
         distinct=distinct,
     )  # fmt: skip
 
@@ -201,15 +202,8 @@ def _prepare(cell, source, U, params, states0, mask, rec_mask, reverse) -> Run:
 def _shares(batch: int, mask: Any) -> np.ndarray:
     """Return the rows of each part: about as many time steps to compute for each."""
     if mask is None:
-        return _ranges(batch, threads.get_num_threads())
+        return threads.ranges(batch, threads.get_num_threads(), 8)
     return np.array(threads.split(mask.sum(axis=1), threads.get_num_threads(), 8), np.intp).reshape(-1, 2)
-
-
-def _ranges(n: int, parts: int = 1, multiple: int = 8) -> np.ndarray:
-    """Return the ranges of about equally many of `n` rows, whole blocks of `multiple` but for the last."""
-    each = max(1, -(-n // (parts * multiple))) * multiple
-    starts = np.arange(0, max(n, 1), each)
-    return np.stack([starts, np.minimum(starts + each, n)], axis=1)
 
 
 def _own(a: np.ndarray) -> np.ndarray:
@@ -244,38 +238,15 @@ def _base(run: Run, b_r: Any) -> np.ndarray:
     """Return what the pre-activations start from: biases, or rows that `index` chooses, by column."""
     source = run.source
     if not isinstance(source, Projection):
-        return _to_columns(run, source.reshape(-1, source.shape[2]), b_r).reshape(-1)
+        return to_columns(source.reshape(-1, source.shape[2]), b_r, run.code.places, run.width).reshape(-1)
     zeros = np.zeros((1, run.U.shape[1]), run.U.dtype)
-    bias = _to_columns(run, zeros if source.b is None else source.b[None], b_r)
+    bias = to_columns(zeros if source.b is None else source.b[None], b_r, run.code.places, run.width)
     if source.ids is None:
         return bias.reshape(-1)
     z = blas.matmul(source.x[run.distinct], source.W)
-    base = _to_columns(run, z, None)
+    base = to_columns(z, None, run.code.places, run.width)
     base += bias
     return base.reshape(-1)
-
-
-def _to_columns(run: Run, z: np.ndarray, b_r: Any) -> np.ndarray:
-    """Spread pre-activations ``(rows, G * units)`` over the columns, and add the recurrent bias."""
-    units, width = len(run.U), run.width
-    out = empty((len(z), run.columns * width), z.dtype)
-    for c, (gate, of_x, of_r) in enumerate(run.code.places):
-        column, of_gate = out[:, c * width : (c + 1) * width], slice(gate * units, (gate + 1) * units)
-        column[:, units:] = 0
-        column[:, :units] = z[:, of_gate] if of_x else 0
-        if of_r and b_r is not None:
-            column[:, :units] += b_r[of_gate]
-    return out
-
-
-def _from_columns(run: Run, d_z: np.ndarray, of_input: bool) -> np.ndarray:
-    """Return the gradient of pre-activations ``(rows, G * units)``, those of the input or of the state."""
-    units, width = len(run.U), run.width
-    out = np.zeros((len(d_z), run.U.shape[1]), d_z.dtype)
-    for c, (gate, of_x, of_r) in enumerate(run.code.places):
-        if of_x if of_input else of_r:
-            out[:, gate * units : (gate + 1) * units] = d_z[:, c * width : c * width + units]
-    return out
 
 
 # --- the way back -----------------------------------------------------------------------------------------
@@ -288,7 +259,7 @@ def backward(run: Run, d_outputs: Any, d_final: Sequence, with_x: bool = True) -
     without `with_x`.
     """
     batch, length, features = run.x.shape
-    units, kind, parts = len(run.U), run.U.dtype, len(run.ranges)
+    units, kind, parts, places = len(run.U), run.U.dtype, len(run.ranges), run.code.places
     d_x = np.zeros((batch, length, features if with_x else 0), kind)
     d_states = np.zeros_like(run.states0)
     for row, d in zip(d_states, d_final, strict=True):
@@ -315,20 +286,20 @@ def backward(run: Run, d_outputs: Any, d_final: Sequence, with_x: bool = True) -
         kernels.array, d_params,
     )  # fmt: skip
     d_W, d_U = np.zeros_like(run.W), np.zeros_like(run.U)
-    unpack(kernels.array.reshape(parts, run.columns, -1, run.width), d_W, d_U, run.code.places, units)
+    unpack(kernels.array.reshape(parts, run.columns, features + units, run.width), d_W, d_U, places)
     d_base = d_bases[0]
     for more in d_bases[1:]:
         d_base += more
-    d_base = d_base.reshape(-1, row)
+    d_base = d_base.reshape(len(d_base) // row, row)
     d_bias = d_base.sum(axis=0, keepdims=True)
-    d_b_r = _from_columns(run, d_bias, of_input=False)[0]
+    d_b_r = from_columns(d_bias, places.of_r, places, units)[0]
     d_params = list(d_params.sum(axis=0).reshape(-1, run.width)[:, :units])
     if not isinstance(run.source, Projection):
-        d_source = _from_columns(run, d_base, of_input=True).reshape(batch, length, -1)
+        d_source = from_columns(d_base, places.of_x, places, units).reshape(batch, length, -1)
     else:
         if run.distinct is not None:
             d_x, d_W = _project_back(run, d_base, with_x)
-        d_b = [] if run.source.b is None else [_from_columns(run, d_bias, of_input=True)[0]]
+        d_b = [] if run.source.b is None else [from_columns(d_bias, places.of_x, places, units)[0]]
         d_source = [d_x if with_x else None, d_W, *d_b]
     return d_source, d_U, d_b_r, d_params, list(d_states)
 
@@ -336,7 +307,8 @@ def backward(run: Run, d_outputs: Any, d_final: Sequence, with_x: bool = True) -
 def _project_back(run: Run, d_base: np.ndarray, with_x: bool) -> tuple[Any, np.ndarray]:
     """Return the gradients of the table and of W, from those of the projected distinct rows."""
     table, W = run.source.x, run.source.W
-    d_z = _from_columns(run, d_base, of_input=True)
+    places = run.code.places
+    d_z = from_columns(d_base, places.of_x, places, len(run.U))
     d_W = blas.matmul(table[run.distinct].T, d_z)
     if not with_x:
         return None, d_W

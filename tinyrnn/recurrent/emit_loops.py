@@ -16,11 +16,12 @@ from tinyrnn.recurrent.emit import Printer
 from tinyrnn.recurrent.layout import Layout, Slots, is_joint
 from tinyrnn.recurrent.trace import FUNCTIONS, Expr, Stage, Trace, names, visit
 
-__all__ = ["emit_loops"]
+__all__ = ["NumberPrinter", "emit_loops", "functions_used", "imports", "writers_used"]
 
 
 _IMPORTS = """
 import numpy as np
+from numba import carray
 
 from tinyrnn.native.functions import FUNCTIONS
 from tinyrnn.native.jit import *
@@ -30,7 +31,7 @@ from tinyrnn.native.team import *
 """.strip()
 
 
-class _NumberPrinter(Printer):
+class NumberPrinter(Printer):
     """Prints formulas for numbers of one float type: constants too are of that type."""
 
     @staticmethod
@@ -43,7 +44,7 @@ class _NumberPrinter(Printer):
 
     @staticmethod
     def _call(name: str, args: list[str], settings: dict[str, Any]) -> str:
-        limits = [_NumberPrinter._number(settings[key]) for key in ("low", "high") if key in settings]
+        limits = [NumberPrinter._number(settings[key]) for key in ("low", "high") if key in settings]
         return f"functions_{name}({', '.join(args + limits)})"
 
 
@@ -55,19 +56,32 @@ def emit_loops(cell: Cell, formulas: Trace, layout: Layout, dtype: str) -> str:
         functions += _loop_functions(cell, formulas.late, layout, layout.late, is_late=True)
     else:
         functions += [f"@jit\ndef late_{way}(*arguments):\n    pass" for way in ("forward", "backward")]
-    used = sorted({name for name in FUNCTIONS if any(f"functions_{name}(" in f for f in functions)})
+    text = "\n\n\n".join([*functions, _loop_text()])
     head = [
         f'"""{title}"""',
-        _IMPORTS,
+        imports(),
         f"number = np.{dtype}\nLATE = {formulas.late is not None}",
-        "\n".join(f"functions_{name} = FUNCTIONS[{dtype!r}].{name}" for name in used),
-        "\n".join(f"write_{k} = writers[{k}]" for k in range(_count_writers("\n".join(functions)))),
+        *functions_used(text, dtype),
+        *writers_used(text),
     ]
-    return "\n\n\n".join([*(h for h in head if h), *functions, _loop_text()]) + "\n"
+    return "\n\n\n".join([*head, text]) + "\n"
 
 
-def _count_writers(source: str) -> int:
-    return 1 + max(map(int, re.findall(r"write_(\d+)\(", source)))
+def imports() -> str:
+    """Return the lines with which a generated module begins."""
+    return _IMPORTS
+
+
+def functions_used(text: str, dtype: str) -> list[str]:
+    """Return the definitions of the functions that `text` calls, if any."""
+    used = [name for name in sorted(FUNCTIONS) if f"functions_{name}(" in text]
+    return ["\n".join(f"functions_{name} = FUNCTIONS[{dtype!r}].{name}" for name in used)] if used else []
+
+
+def writers_used(text: str) -> list[str]:
+    """Return the definitions of the writers that `text` calls."""
+    used = sorted({int(k) for k in re.findall(r"write_(\d+)\(", text)})
+    return ["\n".join(f"write_{k} = writers[{k}]" for k in used)]
 
 
 def _loop_text() -> str:
@@ -132,7 +146,7 @@ def _loop_forward(cell: Cell, stage: Stage, layout: Layout, slots: Slots, is_lat
             loop.reads[_column_name(symbols)] = f"read(z, {_at('z_at', k)})"
     loop.reads |= _held(cell, needed, lambda k: f"read(states, {_at('s_at', k, 'rows * width')})")
     sums = _sums(layout, roots)
-    printer = _NumberPrinter({id(e): name for e, name in sums.items()})
+    printer = NumberPrinter({id(e): name for e, name in sums.items()})
     loop.body = printer.statements(roots, list(slots.saved), stop=list(sums))
     for k, e in enumerate(stage.outputs):
         loop.write(out, _at("n_at", k, "rows * width"), printer.text(e, whole=True))
@@ -170,7 +184,7 @@ def _loop_backward(cell: Cell, stage: Stage, layout: Layout, slots: Slots, is_la
         return "read(h, h_i + j)" if k == 0 else f"read(tape, {_at('t_at', slot)})"
 
     loop.reads |= _held(cell, needed, before)
-    printer = _NumberPrinter(known)
+    printer = NumberPrinter(known)
     loop.body = printer.statements(list(gradients.values()), [], stop=list(slots.saved))
 
     def add(array, index, symbols):

@@ -22,7 +22,7 @@ import numpy as np
 from tinyrnn.autograd import Primitive, Symbolic, Tensor, enable_grad, grad
 from tinyrnn.recurrent.cells import Cell, Names
 
-__all__ = ["Expr", "Stage", "Trace", "TraceError", "names", "per_cell", "trace"]
+__all__ = ["Expr", "Stage", "Trace", "TraceError", "names", "per_cell", "symbol", "trace", "visit"]
 
 COMPARISONS = {"greater", "greater_equal", "less", "less_equal"}
 ARITHMETIC = {"add", "subtract", "multiply", "divide", "negative", "square", "power"} | COMPARISONS
@@ -74,6 +74,11 @@ class Expr(Symbolic):
 
     def __repr__(self) -> str:
         return self.args[0] if self.is_symbol else f"{self.op}{self.args}"
+
+
+def symbol(table: dict, name: str) -> Expr:
+    """Return the symbol of this name; formulas of one `table` are one object if they are equal."""
+    return _intern(table, "symbol", (name,))
 
 
 def _intern(table: dict, op: str, args: tuple, static: tuple = ()) -> Expr:
@@ -154,9 +159,7 @@ def _trace_function(cell: Cell, function: Any, gates: Sequence[str], n_outputs: 
     table: dict = {}
 
     def namespace(prefix, of):
-        return Names(
-            **{n: Tensor(_intern(table, "symbol", (f"{prefix}_{n}",)), requires_grad=True) for n in of}
-        )
+        return Names(**{n: Tensor(symbol(table, f"{prefix}_{n}"), requires_grad=True) for n in of})
 
     x, r = namespace("x", gates), namespace("r", gates)
     s, p = namespace("s", cell.states), namespace("p", cell.params)
@@ -169,7 +172,7 @@ def _trace_function(cell: Cell, function: Any, gates: Sequence[str], n_outputs: 
     for y in outputs:
         if not isinstance(y, Tensor):
             raise TraceError(f"{name}: expected tensors computed from x, r, s and p, found {y!r}")
-    seeds = [Tensor(_intern(table, "symbol", (f"d_{i}",))) for i in range(n_outputs)]
+    seeds = [Tensor(symbol(table, f"d_{i}")) for i in range(n_outputs)]
     found = grad(outputs, inputs, seeds)
     gradients = {repr(t.data): g.data for t, g in zip(inputs, found, strict=True) if isinstance(g.data, Expr)}
     return Stage(tuple(t.data for t in outputs), tuple(_saved(gradients.values())), gradients)

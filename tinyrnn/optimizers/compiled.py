@@ -1,0 +1,191 @@
+"""One compiled loop for the update of all weights, derived from an optimizer's rule.
+
+A rule is arithmetic on every element alike, so it is run once on symbols, as a cell's step is
+(`tinyrnn.recurrent.trace`), and becomes a loop that reads gradient, slots and weight once and writes them
+once. The optimizer's numbers are arguments of the loop: another learning rate or decay needs no new code.
+What is computed of these numbers alone is computed in double precision, as NumPy does with Python's floats.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinyrnn import threads
+from tinyrnn.autograd import Tensor, no_grad
+from tinyrnn.native.files import load
+from tinyrnn.recurrent.emit import Printer
+from tinyrnn.recurrent.emit_loops import NumberPrinter, functions_used, imports, writers_used
+from tinyrnn.recurrent.trace import ARITHMETIC, Expr, TraceError, symbol, visit
+
+__all__ = ["Update"]
+
+_SMALL = 16384  # elements that one thread updates in about the time in which another is called
+
+
+class Update:
+    """The compiled update of an optimizer's weights.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+    coefficients : float or tuple of float
+        What the optimizer's `coefficients` returns: here only its form counts.
+    slots : collection of str
+    dtype : dtype of the weights
+
+    Raises
+    ------
+    TraceError
+        If the rule is not elementwise arithmetic.
+    """
+
+    def __init__(self, optimizer: Any, coefficients: Any, slots: Collection[str], dtype: np.dtype):
+        self._names = [name for name, value in vars(optimizer).items() if type(value) is float]
+        step, new = _trace(optimizer, self._names, coefficients, slots)
+        source = _emit(type(optimizer).__name__, step, new, [*slots], np.dtype(dtype).name)
+        self._loop = load(source, f"{type(optimizer).__name__}_{np.dtype(dtype).name}").update
+        self._dtype = dtype
+
+    def __call__(
+        self,
+        optimizer: Any,
+        coefficients: Any,
+        weights: Sequence[np.ndarray],
+        gradients: Sequence[np.ndarray],
+        spans: Sequence[slice],
+        keep: Sequence[float],
+        slots: Mapping[str, np.ndarray],
+    ) -> None:
+        """Change weights and slots.
+
+        Parameters
+        ----------
+        optimizer, coefficients
+            Where the numbers are read.
+        weights, gradients : sequences of arrays of equal shapes
+        spans : sequence of slice
+            Where the elements of each stand in the slots.
+        keep : sequence of float
+            What each weight is multiplied with before.
+        slots : dict of (n,) arrays
+        """
+        targets = [w if w.flags.c_contiguous else np.ascontiguousarray(w) for w in weights]
+        sources = [np.ascontiguousarray(g, self._dtype) for g in gradients]
+        places = np.array(
+            [
+                (s.start, s.stop, _address(w), _address(g))
+                for s, w, g in zip(spans, targets, sources, strict=True)
+            ]
+        )
+        numbers = [getattr(optimizer, name) for name in self._names]
+        numbers += coefficients if isinstance(coefficients, tuple) else [coefficients]
+        n = spans[-1].stop
+        ranges = threads.ranges(n, 1 if n < _SMALL else threads.get_num_threads(), 64)
+        keep, numbers = np.array(keep, self._dtype), np.array(numbers, "float64")
+        self._loop(threads.mailbox(len(ranges)), len(ranges), ranges, places, keep, numbers, *slots.values())
+        for w, target in zip(weights, targets, strict=True):
+            if w is not target:
+                w[...] = target
+
+
+def _address(a: np.ndarray) -> int:
+    return a.__array_interface__["data"][0]
+
+
+def _trace(
+    optimizer: Any, names: list[str], coefficients: Any, slots: Collection[str]
+) -> tuple[Any, dict[str, Any]]:
+    """Return the formulas of the step and of the new slots."""
+    table: dict = {}
+
+    def tensor(name: str) -> Tensor:
+        return Tensor(symbol(table, name))
+
+    stand_in = copy.copy(optimizer)
+    vars(stand_in).update({name: tensor(f"n_{k}") for k, name in enumerate(names)})
+    if isinstance(coefficients, tuple):
+        c = tuple(tensor(f"n_{len(names) + k}") for k in range(len(coefficients)))
+    else:
+        c = tensor(f"n_{len(names)}")
+    with no_grad():
+        step, new = stand_in.update(tensor("g"), c, **{name: tensor(f"s_{name}") for name in slots})
+    results = {name: new.get(name, None) for name in slots}
+    for value in (step, *new.values()):
+        if not isinstance(value, Tensor) or not isinstance(value.data, Expr):
+            raise TraceError(f"{type(optimizer).__name__}.update: expected tensors, found {value!r}")
+    return step.data, {name: value.data for name, value in results.items() if value is not None}
+
+
+def _emit(title: str, step: Any, new: dict[str, Any], slots: list[str], dtype: str) -> str:
+    """Return the source of a module with the loop ``update(part, ...)``."""
+    roots = [step, *new.values()]
+    numbers = _of_numbers_alone(roots)
+    in_double = Printer({})
+    hoisted = [f"k_{k} = number({in_double.text(e, whole=True)})" for k, e in enumerate(numbers)]
+    printer = NumberPrinter({id(e): f"k_{k}" for k, e in enumerate(numbers)})
+    body = printer.statements(roots, [], stop=numbers)
+    read = ["g = read(gradient, j)", "w = read(weight, j)"]
+    read += [f"s_{name} = read({name}, start + j)" for name in slots]
+    write = [f"write_0(weight, j, w * keep - ({printer.text(step, whole=True)}))"]
+    write += [
+        f"write_{k}({name}, start + j, {printer.text(e, whole=True)})"
+        for k, (name, e) in enumerate(new.items(), 1)
+    ]
+    ks, arrays = "".join(f", k_{k}" for k in range(len(numbers))), "".join(f", {name}" for name in slots)
+    used = sorted({e.args[0] for e in visit(numbers) if e.is_symbol}, key=lambda name: int(name[2:]))
+    loop = [f"def loop(weight, gradient, start, keep{ks}{arrays}):", "whole_vectors()"]
+    loop += ["for j in range(len(weight)):", *("    " + line for line in [*read, *body, *write])]
+    text = "\n    ".join(loop)
+    return (
+        "\n\n\n".join(
+            [
+                f'"""{title} in {dtype}: one step of all weights, derived from the rule."""',
+                imports(),
+                f"number, size = np.{dtype}, np.dtype(np.{dtype}).itemsize",
+                *functions_used(text, dtype),
+                *writers_used(text),
+                f"@jit\n{text}",
+                _UPDATE.format(
+                    arrays=arrays,
+                    numbers="\n    ".join([*(f"{name} = numbers[{name[2:]}]" for name in used), *hoisted]),
+                    ks=ks,
+                ),
+            ]
+        )
+        + "\n"
+    )
+
+
+_UPDATE = """
+@parallel
+def update(part, ranges, places, keep, numbers{arrays}):
+    control = flush_denormals()
+    {numbers}
+    for i in range(len(places)):
+        start, stop = max(ranges[part, 0], places[i, 0]), min(ranges[part, 1], places[i, 1])
+        if start < stop:
+            ahead = (start - places[i, 0]) * size
+            weight = carray(pointer(places[i, 2] + ahead, number), (stop - start,))
+            gradient = carray(pointer(places[i, 3] + ahead, number), (stop - start,))
+            loop(weight, gradient, start, keep[i]{ks}{arrays})
+    restore_denormals(control)
+""".strip()
+
+
+def _of_numbers_alone(roots: list) -> list[Expr]:
+    """Return the largest formulas below `roots` that hold nothing but the optimizer's numbers."""
+    alone: dict[int, bool] = {}
+    found: dict[int, Expr] = {}
+    for e in visit(roots):
+        if e.is_symbol:
+            alone[id(e)] = e.args[0].startswith("n_")
+            continue
+        parts = [a for a in e.args if isinstance(a, Expr)]
+        alone[id(e)] = e.op in ARITHMETIC and all(alone[id(a)] for a in parts)
+        if not alone[id(e)]:
+            found |= {id(a): a for a in parts if alone[id(a)]}
+    return list(found.values())
