@@ -367,7 +367,7 @@ class Orthogonal(_Random):
         q, r = np.linalg.qr(generator.standard_normal((max(rows, columns), min(rows, columns))))
         q *= np.sign(np.diagonal(r))
         if rows < columns:
-            q = q.T
+            q = np.ascontiguousarray(q.T)
         return self.gain * q.reshape(shape)
 
 

@@ -17,7 +17,7 @@ from numba.core.registry import cpu_target
 
 from tinyrnn.native.files import cache_folder, read_checked, write_checked
 
-__all__ = ["IS_X86", "LANES", "VECTOR_BYTES", "entry", "jit", "keep"]
+__all__ = ["IS_X86", "LANES", "VECTOR_BYTES", "entry", "inlined", "jit", "keep"]
 
 
 def jit(function: Callable) -> Any:
@@ -27,6 +27,11 @@ def jit(function: Callable) -> Any:
     ``a * b + c`` may be rounded once instead of twice.
     """
     return numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_OPTIONS)(function)
+
+
+def inlined(function: Callable) -> Any:
+    """Copy a function into those that call it, before they are compiled: it is compiled only with them."""
+    return numba.njit(inline="always", no_cpython_wrapper=True, no_cfunc_wrapper=True, **_OPTIONS)(function)
 
 
 _OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
+import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
+from numba.np.numpy_support import from_dtype
 
-from tinyrnn.native.jit import LANES, VECTOR_BYTES, jit
+from tinyrnn.native.jit import LANES, VECTOR_BYTES, entry
 from tinyrnn.native.memory import address
 
-__all__ = ["product"]
+__all__ = ["product", "provide"]
 
 
 def _make_tile(rows: int, vectors: int) -> Callable:
@@ -90,8 +93,8 @@ _tall_wide, _tall = _make_tile(TALL, 2), _make_tile(TALL, 1)
 _low_wide, _low = _make_tile(1, 4), _make_tile(1, 1)
 
 
-@jit
-def product(c, c_at, c_row, a, a_at, a_row, a_k, b, b_at, b_vector, b_k, rows, vectors, depth, lanes):
+@entry
+def _product(c, c_at, c_row, a, a_at, a_row, a_k, b, b_at, b_vector, b_k, rows, vectors, depth, lanes):
     """Add the product of A and B to C: see `_make_tile` for how the matrices are given.
 
     A is (rows, depth), B is (depth, vectors * lanes). Near the speed of a BLAS's product, also for few
@@ -115,3 +118,36 @@ def product(c, c_at, c_row, a, a_at, a_row, a_k, b, b_at, b_vector, b_k, rows, v
         for v in range(wide, vectors):
             b_v = b_at + v * b_vector
             _low(c, c_i + v * lanes, c_row, a, a_i, a_row, a_k, b, b_v, b_vector, b_k, depth)
+
+
+@functools.cache
+def provide(number: type) -> str:
+    """Compile the product for one type of float; return the name by which other code calls it.
+
+    It is most of the code of a loop, and so it is not compiled again with each. Code that was read from disk
+    needs the name to be known: a generated module begins with this call.
+    """
+    array, index = types.Array(from_dtype(np.dtype(number)), 1, "C"), types.int64
+    kinds = (array, index, index, array, index, index, index, array, *[index] * 7)
+    _product.compile(kinds)
+    found, name = _product.overloads[kinds], f"tinyrnn_product_{np.dtype(number).name}"
+    llvm.add_symbol(name, found.library.get_pointer_to_function(found.fndesc.llvm_func_name))
+    return name
+
+
+@intrinsic
+def product(
+    typing_context, c, c_at, c_row, a, a_at, a_row, a_k, b, b_at, b_vector, b_k, rows, vectors, depth, lanes
+):
+    """Call `_product`."""
+    index = types.int64
+    indices = [index] * 7
+
+    def generate(context, builder, signature, args):
+        name = provide(np.dtype(c.dtype.name).type)
+        kind = context.call_conv.get_function_type(types.none, signature.args)
+        function = cgutils.get_or_insert_function(builder.module, kind, name)
+        context.call_conv.call_function(builder, function, types.none, signature.args, args)
+        return context.get_dummy_value()
+
+    return types.void(c, index, index, a, index, index, index, b, *indices), generate

@@ -60,7 +60,7 @@ def emit_loops(cell: Cell, formulas: Trace, layout: Layout, dtype: str) -> str:
     head = [
         f'"""{title}"""',
         imports(),
-        f"number = np.{dtype}\nLATE = {formulas.late is not None}",
+        f"number = np.{dtype}\nprovide(number)\nLATE = {formulas.late is not None}",
         *functions_used(text, dtype),
         *writers_used(text),
     ]

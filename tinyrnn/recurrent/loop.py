@@ -29,7 +29,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinyrnn.native.jit import jit
+from tinyrnn.native.jit import inlined, jit
 from tinyrnn.native.memory import (
     add,
     clear,
@@ -62,7 +62,7 @@ AHEAD = np.intp(2)  # steps; rows of the batch are far apart, too many for the p
 PANEL = np.intp(8)  # numbers of a row that are packed together for the gradient of the kernel
 
 
-@jit
+@inlined
 def drop_out(out, a, drop, gate, batch_rows, n, depth):
     """Multiply n rows of `a` with the factors of one gate."""
     for i in range(n):
@@ -71,7 +71,7 @@ def drop_out(out, a, drop, gate, batch_rows, n, depth):
             out[i * depth + k] = a[i * depth + k] * drop[gate, b, k]
 
 
-@jit
+@inlined
 def multiply(z, z_row, a, depth, kernel, groups, late, gate_of, drop, dropped, batch_rows, n, width, lanes):
     """Add the products of the rows of `a` with the joint kernel to the pre-activations."""
     vectors = width // lanes
@@ -95,7 +95,7 @@ def multiply(z, z_row, a, depth, kernel, groups, late, gate_of, drop, dropped, b
             )  # fmt: skip
 
 
-@jit
+@inlined
 def put_back(states, new, active, n, n_states, rows, width):
     """Put the new states of the rows that took a step back among those of all rows."""
     for k in range(n_states):
@@ -208,7 +208,7 @@ def multiply_back(
                     d_a[row + x_width + k] += temporary[row + x_width + k] * drop[gate_of[c], b, features + k]
 
 
-@jit
+@inlined
 def pack_rows(packed, a, k0, k1, n, depth, drop, gate, batch_rows):
     """Gather n rows of `a` from k0 to k1, `PANEL` numbers of each together, times their dropout factors."""
     for k in range(k0, k1, PANEL):
@@ -253,7 +253,7 @@ def flush(
                     )  # fmt: skip
 
 
-@jit
+@inlined
 def clear_padding(d_z, d_z_at, d_z_row, n, columns, units, width):
     """Set to zero what the step computed for units that fill up a vector: it may be nan."""
     for i in range(n if width > units else 0):
