@@ -190,7 +190,7 @@ def _prepare(cell, source, U, params, states0, mask, rec_mask, reverse) -> Run:
     small = steps * (x.shape[2] + units + _STEP) * U.shape[1] < _SMALL
     return Run(
         code, source, width, lanes, x, index, W, _own(U), padded.reshape(-1),
-        states0=np.stack(states0),
+        states0=np.array(states0),
         mask=np.zeros((0, 0), bool) if mask is None else _own(mask),
         drop=_factors(source, x, rec_mask, kind, units),
         reverse=reverse,

@@ -24,7 +24,7 @@ def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     """Return a new array of any content that begins with a cache line."""
     needed = math.prod(shape) * np.dtype(dtype).itemsize
     room = np.empty(needed + LINE, np.uint8)
-    start = -room.ctypes.data % LINE
+    start = -room.__array_interface__["data"][0] % LINE
     return room[start : start + needed].view(dtype).reshape(shape)
 
 
