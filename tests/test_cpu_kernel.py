@@ -4,8 +4,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
-import time
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,13 +11,12 @@ from pathlib import Path
 import numba
 import numpy as np
 import pytest
-import threadpoolctl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_cases import CELLS, case, draw_inputs, draw_masks, results
 
 import tinyrnn
-from tinyrnn import blas, ops, recurrent, threads
+from tinyrnn import ops, recurrent, threads
 from tinyrnn.autograd import Tensor
 from tinyrnn.gradcheck import gradcheck
 from tinyrnn.layers import GRU, LSTM, Add, Dense, Embedding, GlobalAveragePooling1D, Input, Lambda, SimpleRNN
@@ -664,80 +661,6 @@ def test_other_processors(name, features, vector_bytes):
     assert lines == [str(vector_bytes)]
 
 
-# --- workers ----------------------------------------------------------------------------------------------
-
-
-@given(
-    rows=st.integers(1, 300),
-    heaviest=st.integers(0, 9),
-    parts=st.integers(1, 9),
-    multiple=st.sampled_from([1, 4, 8]),
-    seed=st.integers(0, 999),
-)
-@settings(max_examples=200)
-def test_rows_are_split_into_even_ranges(rows, heaviest, parts, multiple, seed):
-    weights = np.random.default_rng(seed).integers(0, heaviest + 1, rows)
-    ranges = threads.split(weights, parts, multiple)
-    assert 1 <= len(ranges) <= parts
-    assert [row for lo, hi in ranges for row in range(lo, hi)] == list(range(rows))
-    assert all(lo < hi and lo % multiple == 0 for lo, hi in ranges)
-    uneven = heaviest * (multiple + 1)  # a border lies up to a row, and half a block, from the ideal
-    assert all(weights[lo:hi].sum() <= weights.sum() / parts + uneven for lo, hi in ranges)
-
-
-def test_no_rows_are_no_ranges():
-    assert threads.split(np.zeros(0), 3) == []
-
-
-def test_tasks_run_side_by_side():
-    barrier, ran = threading.Barrier(2), {}
-
-    def task(k):
-        barrier.wait(timeout=60)  # both must have begun
-        ran[k] = threading.get_ident()
-
-    threads.run(task, [("first",), ("second",)])
-    assert threading.get_ident() in ran.values()
-    assert ran["first"] != ran["second"]
-
-
-@pytest.mark.parametrize("failing", [0, 1])
-def test_an_exception_of_a_worker_is_raised_when_all_are_done(failing):
-    finished = []
-
-    def task(k):
-        if k == failing:
-            raise ZeroDivisionError(f"task {k}")
-        time.sleep(0.05)
-        finished.append(k)
-
-    with pytest.raises(ZeroDivisionError, match=f"task {failing}"):
-        threads.run(task, [(k,) for k in range(3)])
-    assert sorted(finished) == [k for k in range(3) if k != failing]
-
-
-def test_number_of_threads(monkeypatch):
-    monkeypatch.delenv("TINYRNN_NUM_THREADS", raising=False)
-    assert 1 <= threads.get_num_threads() <= os.cpu_count()
-    monkeypatch.setenv("TINYRNN_NUM_THREADS", "7")
-    assert threads.get_num_threads() == 7
-    threads.set_num_threads(2)
-    try:
-        assert threads.get_num_threads() == 2
-    finally:
-        threads.set_num_threads(None)
-    assert threads.get_num_threads() == 7
-
-
-@pytest.mark.parametrize("bad", ["0", "-1", "1.5", "two", "", " "])
-def test_a_bad_number_of_threads(monkeypatch, bad):
-    monkeypatch.setenv("TINYRNN_NUM_THREADS", bad)
-    with pytest.raises(ValueError, match=f"TINYRNN_NUM_THREADS: expected a number .* found '{bad}'"):
-        threads.get_num_threads()
-    with pytest.raises(ValueError, match="number: expected a number of threads from 1 on, found"):
-        threads.set_num_threads(bad)
-
-
 # --- rows of a table --------------------------------------------------------------------------------------
 
 IDS = np.random.default_rng(3).integers(0, 7, (6, 5))
@@ -862,30 +785,6 @@ def test_workspaces_are_lent_to_one_at_a_time():
     assert much.array.ctypes.data != address
     assert fitting.array.ctypes.data == address
     assert fitting.array.shape == (450,)
-
-
-# --- products and BLAS ------------------------------------------------------------------------------------
-
-
-@pytest.mark.usefixtures("busy")
-@pytest.mark.parametrize("shapes", [((500, 90), (90, 100)), ((3, 2000), (2000, 700)), ((4, 5), (5, 6))])
-def test_large_products_are_shared(shapes):
-    a, b = (np.random.default_rng(0).standard_normal(shape) for shape in shapes)
-    threads.set_num_threads(3)
-    np.testing.assert_allclose(blas.matmul(a, b), a @ b, rtol=1e-12, atol=1e-12)
-    np.testing.assert_allclose(blas.matmul(b.T, a.T), (a @ b).T, rtol=1e-12, atol=1e-12)
-
-
-def test_blas_is_quiet_until_the_last_one_leaves():
-    def numbers():
-        return {pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"}
-
-    with threadpoolctl.threadpool_limits(2, user_api="blas"):
-        with blas.quiet_blas:
-            with blas.quiet_blas:
-                assert numbers() == {1}
-            assert numbers() == {1}
-        assert numbers() == {2}
 
 
 # --- cells of many values ---------------------------------------------------------------------------------
