@@ -1,19 +1,19 @@
 """The threads of compiled loops: how work is split, posted and waited for; large products."""
 
 import os
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import threadpoolctl
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tinyrnn import blas, threads
-from tinyrnn.native import team
+from tinyrnn.native import matmul, team
 from tinyrnn.native.files import load
+from tinyrnn.native.matmul import multiply
 
 
 @pytest.fixture
@@ -47,33 +47,6 @@ def test_rows_are_split_into_even_ranges(rows, heaviest, parts, multiple, seed):
 
 def test_no_rows_are_no_ranges():
     assert threads.split(np.zeros(0), 3) == []
-
-
-def test_tasks_run_side_by_side():
-    barrier, ran = threading.Barrier(2), {}
-
-    def task(k):
-        barrier.wait(timeout=60)  # both must have begun
-        ran[k] = threading.get_ident()
-
-    threads.run(task, [("first",), ("second",)])
-    assert threading.get_ident() in ran.values()
-    assert ran["first"] != ran["second"]
-
-
-@pytest.mark.parametrize("failing", [0, 1])
-def test_an_exception_of_a_worker_is_raised_when_all_are_done(failing):
-    finished = []
-
-    def task(k):
-        if k == failing:
-            raise ZeroDivisionError(f"task {k}")
-        time.sleep(0.05)
-        finished.append(k)
-
-    with pytest.raises(ZeroDivisionError, match=f"task {failing}"):
-        threads.run(task, [(k,) for k in range(3)])
-    assert sorted(finished) == [k for k in range(3) if k != failing]
 
 
 def test_number_of_threads(monkeypatch):
@@ -155,12 +128,11 @@ def test_threads_that_post_at_once_get_their_own_work_done():
         out = np.zeros(3)
         for _ in range(200):
             count(threads.mailbox(3), 3, out, 1.0)
-            threads.run(np.add, [(out[:1], 1.0, out[:1]), (out[1:], 1.0, out[1:])])
         return out
 
     with ThreadPoolExecutor(4) as pool:
         for out in pool.map(work, range(8)):
-            np.testing.assert_array_equal(out, [200_200.0] * 3)
+            np.testing.assert_array_equal(out, [200_000.0] * 3)
 
 
 def until(condition):
@@ -190,12 +162,35 @@ def test_arguments_of_other_types_than_in_the_first_call_are_refused():
 
 
 @pytest.mark.usefixtures("several")
-@pytest.mark.parametrize("shapes", [((500, 90), (90, 100)), ((3, 2000), (2000, 700)), ((4, 5), (5, 6))])
-def test_large_products_are_shared(shapes, monkeypatch):
-    monkeypatch.setattr(blas, "_LARGE", 100_000)
-    a, b = (np.random.default_rng(0).standard_normal(shape) for shape in shapes)
-    np.testing.assert_allclose(blas.matmul(a, b), a @ b, rtol=1e-12, atol=1e-12)
-    np.testing.assert_allclose(blas.matmul(b.T, a.T), (a @ b).T, rtol=1e-12, atol=1e-12)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@given(
+    rows=st.integers(1, 300), depth=st.integers(1, 600), columns=st.integers(1, 80),
+    turned=st.sampled_from(["", "a", "b", "ab"]), parts=st.integers(1, 3), frozen=st.booleans(),
+)  # fmt: skip
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_large_products(dtype, rows, depth, columns, turned, parts, frozen):
+    rng = np.random.default_rng(rows * depth)
+    a, b = (
+        rng.standard_normal((rows, depth)).astype(dtype),
+        rng.standard_normal((depth, columns)).astype(dtype),
+    )
+    a = np.asfortranarray(a) if "a" in turned else a
+    b = np.asfortranarray(b) if "b" in turned else b
+    a.flags.writeable = not frozen
+    found = multiply(threads.mailbox(parts), threads.ranges(rows, parts, 8), a, b)
+    assert (found.dtype, found.shape, found.flags.c_contiguous) == (dtype, (rows, columns), True)
+    exact = a.astype("float64") @ b.astype("float64")
+    bound = (abs(a) @ abs(b)).astype("float64") * np.finfo(dtype).eps * (depth + 2)
+    assert (abs(found - exact) <= bound).all()
+
+
+def test_which_products_are_large(monkeypatch):
+    made = []
+    monkeypatch.setattr(matmul, "multiply", lambda *args: made.append(args[-1].dtype) or args[-2] @ args[-1])
+    large, small = np.ones((200, 200)), np.ones((20, 20))
+    for a, b in [(large, large), (small, small), (large.astype(int), large), (large.astype(int),) * 2]:
+        np.testing.assert_array_equal(blas.matmul(a, b), a @ b)
+    assert made == ["float64"]
 
 
 def test_blas_is_quiet_until_the_last_one_leaves():

@@ -1,4 +1,4 @@
-"""Large products of matrices by NumPy's BLAS, on the threads of the compiled loops instead of its own."""
+"""Products of matrices beside compiled loops: large ones by their threads, small ones by a quiet BLAS."""
 
 from __future__ import annotations
 
@@ -11,24 +11,18 @@ from tinyrnn import threads
 
 __all__ = ["matmul", "quiet_blas"]
 
-_LARGE = 20_000_000  # multiplications of a product that is worth several threads
+_LARGE = 1_000_000  # multiplications of a product that is worth several threads
 
 
 def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return ``a @ b`` of two matrices, a large one by several threads."""
-    rows, columns = a.shape[0], b.shape[1]
-    if rows * a.shape[1] * columns < _LARGE or threads.get_num_threads() == 1:
+    """Return ``a @ b`` of two matrices: a small product by BLAS, a large one by several threads."""
+    small = len(a) * a.shape[1] * b.shape[1] < _LARGE
+    if small or a.dtype != b.dtype or a.dtype.name not in ("float32", "float64"):
         return a @ b
-    out = np.empty((rows, columns), np.result_type(a, b))
+    from tinyrnn.native.matmul import multiply
 
-    def part(lo: int, hi: int) -> None:
-        if rows >= columns:
-            np.matmul(a[lo:hi], b, out=out[lo:hi])
-        else:
-            np.matmul(a, b[:, lo:hi], out=out[:, lo:hi])
-
-    threads.run(part, threads.split(np.ones(max(rows, columns)), threads.get_num_threads(), 8))
-    return out
+    ranges = threads.ranges(len(a), threads.get_num_threads(), 8)
+    return multiply(threads.mailbox(len(ranges)), ranges, a, b)
 
 
 class _QuietBlas:
@@ -58,5 +52,5 @@ class _QuietBlas:
 
 
 # For a training or a prediction: BLAS's own threads go on spinning for milliseconds after a product, on the
-# processors that the compiled loop needs. `matmul` shares the large products among the threads here instead.
+# processors that the compiled loop needs. `matmul` gives the large products to the loop's threads instead.
 quiet_blas = _QuietBlas()

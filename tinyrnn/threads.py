@@ -1,8 +1,7 @@
 """The threads of compiled loops: how many, how work is split among them, and how they wait for it.
 
-They run parts of a loop that is compiled (`tinyrnn.native.team`), or of work in Python that lets go of the
-interpreter's lock. Between two pieces of work they look out for the next one for a while, which comes soon
-in a training; then they sleep.
+They run parts of a compiled loop (`tinyrnn.native.team`). Between two pieces of work they look out for
+the next one for a while, which comes soon in a training; then they sleep.
 """
 
 from __future__ import annotations
@@ -11,14 +10,12 @@ import atexit
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
 from itertools import pairwise
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-__all__ = ["get_num_threads", "mailbox", "ranges", "run", "set_num_threads", "split"]
+__all__ = ["get_num_threads", "mailbox", "ranges", "set_num_threads", "split"]
 
 _number: int | None = None
 _TURNS = 150_000  # of looking for work before a thread sleeps: about two milliseconds
@@ -99,14 +96,6 @@ def mailbox(parts: int) -> np.ndarray:
     return _team.gather(parts)
 
 
-def run(function: Callable, tasks: Sequence[tuple]) -> None:
-    """Call ``function(*task)`` for each task, on several threads; return when all are done.
-
-    The first exception of any is raised here, when all are done.
-    """
-    _team.run(function, tasks)
-
-
 class _Team:
     """The threads beside the caller's, and their mailbox."""
 
@@ -115,7 +104,6 @@ class _Team:
         self._native: Any = None
         self._threads: list[threading.Thread] = []
         self._asleep: deque = deque()  # what wakes them
-        self._job: tuple[Callable, Sequence[tuple], list] | None = None
         self._starting = threading.Lock()
         self._over = False
 
@@ -147,41 +135,10 @@ class _Team:
         bell = threading.Lock()
         bell.acquire()
         while not self._over:
-            part = self._native.serve(self._mailbox, _TURNS)
-            if part >= 0:
-                self._do(part)
-            elif not self._over:
+            self._native.serve(self._mailbox, _TURNS)
+            if not self._over:
                 self._asleep.append(bell)
                 bell.acquire()
-
-    def _do(self, part: int) -> None:
-        function, tasks, errors = self._job
-        try:
-            function(*tasks[part])
-        except BaseException as error:
-            errors.append(error)
-        self._native.finish(self._mailbox)
-
-    def run(self, function: Callable, tasks: Sequence[tuple]) -> None:
-        alone = len(tasks) < 2
-        if alone or not self._native_for(len(tasks)).reserve(self._mailbox):
-            for task in tasks:
-                function(*task)
-            return
-        errors: list[BaseException] = []
-        self._job = function, tasks, errors
-        self._native.post(self._mailbox, len(tasks), 0, 0)
-        while (part := self._native.take(self._mailbox)) >= 0:
-            self._do(part)
-        self._native.wait(self._mailbox, len(tasks))
-        self._job = None
-        self._native.release(self._mailbox)
-        if errors:
-            raise errors[0]
-
-    def _native_for(self, parts: int) -> ModuleType:
-        self.gather(parts)
-        return self._native
 
     def dismiss(self) -> None:
         """Let all threads end: compiled code may go before the interpreter has ended."""

@@ -10,6 +10,7 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+from numba.core.errors import TypingError
 from numba.extending import intrinsic
 from numba.np.numpy_support import from_dtype
 
@@ -140,7 +141,9 @@ def product(
     typing_context, c, c_at, c_row, a, a_at, a_row, a_k, b, b_at, b_vector, b_k, rows, vectors, depth, lanes
 ):
     """Call `_product`."""
-    index = types.int64
+    index, flat = types.int64, types.Array(c.dtype, 1, "C")
+    if (c, a, b) != (flat, flat, flat):
+        raise TypingError(f"product: expected three flat arrays of one type, found {c}, {a}, {b}")
     indices = [index] * 7
 
     def generate(context, builder, signature, args):

@@ -24,7 +24,7 @@ from numba.extending import intrinsic
 
 from tinyrnn.native.jit import IS_X86, entry, jit, keep
 
-__all__ = ["finish", "make_mailbox", "parallel", "post", "release", "reserve", "serve", "take", "wait"]
+__all__ = ["make_mailbox", "parallel", "release", "reserve", "serve"]
 
 # The words of a mailbox stand far apart: a thread that watches one does not slow down writing another.
 _LINE = 16
@@ -125,7 +125,7 @@ def _call(typing_context, code, arguments, part):
     return types.void(types.int64, types.int64, types.int64), generate
 
 
-@entry
+@jit
 def take(mailbox):
     """Return the number of a part that is the caller's to do from now on; -1 if none is left."""
     while True:
@@ -136,13 +136,7 @@ def take(mailbox):
             return left - 1
 
 
-@entry
-def finish(mailbox):
-    """Say that a part that was taken is done."""
-    _add(mailbox, _DONE, 1)
-
-
-@entry
+@jit
 def wait(mailbox, parts):
     """Return when all parts are done."""
     turns = 0
@@ -155,10 +149,7 @@ def wait(mailbox, parts):
 
 @entry
 def serve(mailbox, turns):
-    """Take parts and do them, until nothing has come for so many turns of looking: then return -1.
-
-    The number of a part that is not compiled code is returned, for the caller to do.
-    """
+    """Take parts and do them, until nothing has come for so many turns of looking."""
     turn = 0
     while turn < turns:
         part = take(mailbox)
@@ -168,13 +159,9 @@ def serve(mailbox, turns):
             if turn % _TURNS == 0:
                 _let_others_on()
             continue
-        code = _load(mailbox, _CODE)
-        if code == 0:
-            return part
-        _call(code, _load(mailbox, _ARGUMENTS), part)
+        _call(_load(mailbox, _CODE), _load(mailbox, _ARGUMENTS), part)
         _add(mailbox, _DONE, 1)
         turn = 0
-    return -1
 
 
 # --- posting ----------------------------------------------------------------------------------------------
@@ -192,9 +179,9 @@ def release(mailbox):
     _store(mailbox, _BUSY, 0)
 
 
-@entry
+@jit
 def post(mailbox, parts, code, arguments):
-    """Offer the parts of a piece of work to all; `code` is 0 for what is not compiled."""
+    """Offer the parts of a piece of work to all."""
     _store(mailbox, _CODE, code)
     _store(mailbox, _ARGUMENTS, arguments)
     _store(mailbox, _DONE, 0)
