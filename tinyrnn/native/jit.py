@@ -9,15 +9,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import llvmlite.binding as llvm
 import numba
 import numpy as np
-from numba.core import serialize
+from numba import types
+from numba.core import cgutils, serialize
 from numba.core.caching import CompileResultCacheImpl, NullCache
 from numba.core.registry import cpu_target
 
 from tinyrnn.native.files import cache_folder, read_checked, write_checked
 
-__all__ = ["IS_X86", "LANES", "VECTOR_BYTES", "entry", "inlined", "jit", "keep"]
+__all__ = ["IS_X86", "LANES", "VECTOR_BYTES", "call_shared", "entry", "inlined", "jit", "keep", "share"]
 
 
 def jit(function: Callable) -> Any:
@@ -46,6 +48,25 @@ def keep(dispatcher: Any, function: Callable) -> Any:
     """Keep the code of a compiled function on disk, by the name and the module of `function`."""
     dispatcher._cache = _DiskCache(function)
     return dispatcher
+
+
+def share(dispatcher: Any, kinds: tuple, name: str) -> None:
+    """Compile a function for these types, and let all other code call it by `name`.
+
+    Numba compiles a function again with each one that calls it; what is shared is compiled once. Code that
+    was read from disk needs its names to be known, so a module shares what it calls before it is run.
+    """
+    dispatcher.compile(kinds)
+    found = dispatcher.overloads[kinds]
+    llvm.add_symbol(name, found.library.get_pointer_to_function(found.fndesc.llvm_func_name))
+
+
+def call_shared(context: Any, builder: Any, name: str, signature: Any, args: Any) -> Any:
+    """Generate the call of a function that `share` has named, for an intrinsic."""
+    kind = context.call_conv.get_function_type(types.none, signature.args)
+    function = cgutils.get_or_insert_function(builder.module, kind, name)
+    context.call_conv.call_function(builder, function, types.none, signature.args, args)
+    return context.get_dummy_value()
 
 
 class _DiskCache(NullCache):

@@ -15,8 +15,8 @@ from tinyrnn.native import LINE, WRITERS
 from tinyrnn.native.jit import IS_X86, LANES, VECTOR_BYTES, jit
 
 __all__ = [
-    "add", "address", "clear", "copy", "empty", "flush_denormals", "pointer", "prefetch", "read",
-    "restore_denormals", "whole_vectors", "writers", "zeros",
+    "add", "add_scaled", "address", "clear", "copy", "empty", "flush_denormals", "pointer", "prefetch",
+    "read", "restore_denormals", "scale", "whole_vectors", "writers", "zeros",
 ]  # fmt: skip
 
 # --- memory -----------------------------------------------------------------------------------------------
@@ -65,43 +65,62 @@ def _make_writer(k: int) -> Callable:
     return write
 
 
+def _move_code(adds: bool) -> Callable:
+    """Return what generates a loop ``to = source``, or ``to +=``, over n neighbouring numbers of each.
+
+    With two arguments more the source is multiplied with neighbouring factors.
+    """
+
+    def generate(context, builder, signature, args):
+        to, to_at, source, source_at, n, *factor = args
+        scalar = context.get_value_type(signature.args[0].dtype)
+        lanes = LANES[np.dtype(signature.args[0].dtype.name)]
+        whole = builder.and_(n, n.type(-lanes))
+        size = VECTOR_BYTES // lanes
+
+        def part(start, stop, step, kind):
+            def place(array_type, array, index):
+                pointer = address(context, builder, array_type, array, builder.add(index, k))
+                return builder.bitcast(pointer, kind.as_pointer())
+
+            with cgutils.for_range_slice(builder, start, stop, n.type(step)) as (k, _):
+                there = place(signature.args[0], to, to_at)
+                value = builder.load(place(signature.args[2], source, source_at), align=size)
+                if factor:
+                    by = builder.load(place(signature.args[5], *factor), align=size)
+                    value = builder.fmul(value, by)
+                if adds:
+                    value = builder.fadd(builder.load(there, align=size), value)
+                builder.store(value, there, align=size)
+
+        part(n.type(0), whole, lanes, ir.VectorType(scalar, lanes))
+        part(whole, n, 1, scalar)
+        return context.get_dummy_value()
+
+    return generate
+
+
 def _make_mover(adds: bool) -> Callable:
     @intrinsic
     def move(typing_context, to, to_at, source, source_at, n):
-        def generate(context, builder, signature, args):
-            to, to_at, source, source_at, n = args
-            scalar = context.get_value_type(signature.args[0].dtype)
-            lanes = LANES[np.dtype(signature.args[0].dtype.name)]
-            whole = builder.and_(n, n.type(-lanes))
-            size = VECTOR_BYTES // lanes
-
-            def part(start, stop, step, kind):
-                def place(array_type, array, index):
-                    pointer = address(context, builder, array_type, array, index)
-                    return builder.bitcast(pointer, kind.as_pointer())
-
-                with cgutils.for_range_slice(builder, start, stop, n.type(step)) as (k, _):
-                    there = place(signature.args[0], to, builder.add(to_at, k))
-                    value = builder.load(
-                        place(signature.args[2], source, builder.add(source_at, k)), align=size
-                    )
-                    if adds:
-                        value = builder.fadd(builder.load(there, align=size), value)
-                    builder.store(value, there, align=size)
-
-            part(n.type(0), whole, lanes, ir.VectorType(scalar, lanes))
-            part(whole, n, 1, scalar)
-            return context.get_dummy_value()
-
-        return types.void(to, types.intp, source, types.intp, types.intp), generate
+        index = types.intp
+        return types.void(to, index, source, index, index), _move_code(adds)
 
     return move
 
 
-copy = _make_mover(adds=False)
-add = _make_mover(adds=True)
-"""``copy(to, to_at, source, source_at, n)`` and `add` put n neighbouring numbers of ``source.flat`` in the
-place of others in ``to.flat``, or add them to these; few, for which a call would be slow."""
+def _make_scaler(adds: bool) -> Callable:
+    @intrinsic
+    def scale(typing_context, to, to_at, source, source_at, n, factor, factor_at):
+        index = types.intp
+        return types.void(to, index, source, index, index, factor, index), _move_code(adds)
+
+    return scale
+
+
+# Few numbers, for which a call of the C library's functions would be slow.
+copy, add = _make_mover(adds=False), _make_mover(adds=True)
+scale, add_scaled = _make_scaler(adds=False), _make_scaler(adds=True)
 
 
 @intrinsic

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 
-import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
 from numba import types
@@ -14,7 +13,7 @@ from numba.core.errors import TypingError
 from numba.extending import intrinsic
 from numba.np.numpy_support import from_dtype
 
-from tinyrnn.native.jit import LANES, VECTOR_BYTES, entry
+from tinyrnn.native.jit import LANES, VECTOR_BYTES, call_shared, entry, share
 from tinyrnn.native.memory import address
 
 __all__ = ["product", "provide"]
@@ -123,16 +122,10 @@ def _product(c, c_at, c_row, a, a_at, a_row, a_k, b, b_at, b_vector, b_k, rows, 
 
 @functools.cache
 def provide(number: type) -> str:
-    """Compile the product for one type of float; return the name by which other code calls it.
-
-    It is most of the code of a loop, and so it is not compiled again with each. Code that was read from disk
-    needs the name to be known: a generated module begins with this call.
-    """
+    """Compile the product for one type of float, and return its name (see `share`)."""
     array, index = types.Array(from_dtype(np.dtype(number)), 1, "C"), types.int64
-    kinds = (array, index, index, array, index, index, index, array, *[index] * 7)
-    _product.compile(kinds)
-    found, name = _product.overloads[kinds], f"tinyrnn_product_{np.dtype(number).name}"
-    llvm.add_symbol(name, found.library.get_pointer_to_function(found.fndesc.llvm_func_name))
+    name = f"tinyrnn_product_{np.dtype(number).name}"
+    share(_product, (array, index, index, array, index, index, index, array, *[index] * 7), name)
     return name
 
 
@@ -144,13 +137,9 @@ def product(
     index, flat = types.int64, types.Array(c.dtype, 1, "C")
     if (c, a, b) != (flat, flat, flat):
         raise TypingError(f"product: expected three flat arrays of one type, found {c}, {a}, {b}")
-    indices = [index] * 7
+    signature = types.void(c, index, index, a, index, index, index, b, *[index] * 7)
 
     def generate(context, builder, signature, args):
-        name = provide(np.dtype(c.dtype.name).type)
-        kind = context.call_conv.get_function_type(types.none, signature.args)
-        function = cgutils.get_or_insert_function(builder.module, kind, name)
-        context.call_conv.call_function(builder, function, types.none, signature.args, args)
-        return context.get_dummy_value()
+        return call_shared(context, builder, provide(np.dtype(c.dtype.name).type), signature, args)
 
-    return types.void(c, index, index, a, index, index, index, b, *indices), generate
+    return signature, generate

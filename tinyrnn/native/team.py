@@ -22,7 +22,7 @@ from numba import typeof, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from tinyrnn.native.jit import IS_X86, entry, jit, keep
+from tinyrnn.native.jit import IS_X86, call_shared, entry, jit, keep, share
 
 __all__ = ["make_mailbox", "parallel", "release", "reserve", "serve"]
 
@@ -180,12 +180,47 @@ def release(mailbox):
 
 
 @jit
-def post(mailbox, parts, code, arguments):
+def _post(mailbox, parts, code, arguments):
     """Offer the parts of a piece of work to all."""
     _store(mailbox, _CODE, code)
     _store(mailbox, _ARGUMENTS, arguments)
     _store(mailbox, _DONE, 0)
     _store(mailbox, _LEFT, parts)  # last: whoever sees this sees the rest
+
+
+@entry
+def _work(mailbox, parts, code, arguments):
+    """Have all parts done."""
+    if parts == 1 or not reserve(mailbox):
+        for part in range(parts):
+            _call(code, arguments, part)
+        return
+    _post(mailbox, parts, code, arguments)
+    while True:
+        part = take(mailbox)
+        if part < 0:
+            break
+        _call(code, arguments, part)
+        _add(mailbox, _DONE, 1)
+    wait(mailbox, parts)
+    release(mailbox)
+
+
+@functools.cache
+def provide_work() -> str:
+    """Compile what every parallel function calls, and return its name (see `share`)."""
+    share(_work, (types.int64[::1], types.int64, types.int64, types.int64), "tinyrnn_work")
+    return "tinyrnn_work"
+
+
+@intrinsic
+def work(typing_context, mailbox, parts, code, arguments):
+    """Call `_work`."""
+
+    def generate(context, builder, signature, args):
+        return call_shared(context, builder, provide_work(), signature, args)
+
+    return types.void(mailbox, *[types.int64] * 3), generate
 
 
 @intrinsic
@@ -228,20 +263,9 @@ def _runner(kinds: tuple) -> Any:
 
     def run(mailbox, parts, code, *args):
         shell, arguments = _address(code, args)
-        if parts == 1 or not reserve(mailbox):
-            for part in range(parts):
-                _call(shell, arguments, part)
-            return
-        post(mailbox, parts, shell, arguments)
-        while True:
-            part = take(mailbox)
-            if part < 0:
-                break
-            _call(shell, arguments, part)
-            _add(mailbox, _DONE, 1)
-        wait(mailbox, parts)
-        release(mailbox)
+        work(mailbox, parts, shell, arguments)
 
+    provide_work()
     dispatcher = entry(run)
     dispatcher.compile((types.int64[::1], types.int64, types.int64, types.Tuple(kinds)))
     dispatcher.disable_compile()

@@ -32,6 +32,7 @@ import numpy as np
 from tinyrnn.native.jit import inlined, jit
 from tinyrnn.native.memory import (
     add,
+    add_scaled,
     clear,
     copy,
     empty,
@@ -39,6 +40,7 @@ from tinyrnn.native.memory import (
     prefetch,
     read,
     restore_denormals,
+    scale,
     writers,
     zeros,
 )
@@ -66,9 +68,7 @@ PANEL = np.intp(8)  # numbers of a row that are packed together for the gradient
 def drop_out(out, a, drop, gate, batch_rows, n, depth):
     """Multiply n rows of `a` with the factors of one gate."""
     for i in range(n):
-        b = batch_rows[i]
-        for k in range(depth):
-            out[i * depth + k] = a[i * depth + k] * drop[gate, b, k]
+        scale(out, i * depth, a, i * depth, depth, drop, (gate * drop.shape[1] + batch_rows[i]) * depth)
 
 
 @inlined
@@ -201,35 +201,31 @@ def multiply_back(
                 n, stop - start, width, lanes,
             )  # fmt: skip
             for i in range(n):
-                b, row = batch_rows[rows_at + i], i * d_a_row
-                for k in range(features if start == 0 else 0):
-                    d_a[row + k] += temporary[row + k] * drop[gate_of[c], b, k]
-                for k in range(drop.shape[2] - features):
-                    d_a[row + x_width + k] += temporary[row + x_width + k] * drop[gate_of[c], b, features + k]
+                row, depth = i * d_a_row, drop.shape[2]
+                factors = (gate_of[c] * drop.shape[1] + batch_rows[rows_at + i]) * depth
+                if start == 0:
+                    add_scaled(d_a, row, temporary, row, features, drop, factors)
+                row += x_width
+                add_scaled(d_a, row, temporary, row, depth - features, drop, factors + features)
 
 
 @inlined
-def pack_rows(packed, a, k0, k1, n, depth, drop, gate, batch_rows):
-    """Gather n rows of `a` from k0 to k1, `PANEL` numbers of each together, times their dropout factors."""
+def pack_rows(packed, a, k0, k1, n, depth):
+    """Gather n rows of `a` from k0 to k1, `PANEL` numbers of each together."""
     for k in range(k0, k1, PANEL):
-        count, at = min(PANEL, k1 - k), (k - k0) * n
-        if drop.size == 0 and count == PANEL:
-            for i in range(n):
+        at = (k - k0) * n
+        for i in range(n):
+            if k + PANEL <= k1:
                 for j in range(PANEL):
                     write_0(packed, at + i * PANEL + j, read(a, i * depth + k + j))
-            continue
-        for i in range(n):
-            for j in range(count):
-                value = a[i * depth + k + j]
-                if drop.size:
-                    value *= drop[gate, batch_rows[i], k + j]
-                packed[at + i * PANEL + j] = value
+            else:
+                copy(packed, at + i * PANEL, a, i * depth + k, k1 - k)
 
 
 @jit
 def flush(
-    d_kernel, d_bias, a, v, depth, d_z, d_z_row, groups, gate_of, drop, packed, panel, batch_rows, n, width,
-    lanes,
+    d_kernel, d_bias, a, v, depth, d_z, d_z_row, groups, gate_of, drop, dropped, packed, panel, batch_rows, n,
+    width, lanes,
 ):  # fmt: skip
     """Add what n rows, of several time steps, give to the gradients of the joint kernel and the biases.
 
@@ -240,8 +236,12 @@ def flush(
     for g in range(len(groups)):
         first, count, k0, k1 = groups[g, 0], groups[g, 1], groups[g, 2], groups[g, 3]
         for c in range(first, first + count):
+            left = v if groups[g, 4] else a
+            if drop.size:
+                drop_out(dropped, left, drop, gate_of[c], batch_rows, n, depth)
+                left = dropped
             if drop.size or c == first:
-                pack_rows(packed, v if groups[g, 4] else a, k0, k1, n, depth, drop, gate_of[c], batch_rows)
+                pack_rows(packed, left, k0, k1, n, depth)
             for j in range(0, width, 2 * lanes):
                 vectors = min(2, (width - j) // lanes)
                 for i in range(n):
@@ -293,6 +293,7 @@ def backward(
     v = zeros(capacity * depth + width if LATE else ZERO, kind)
     d_z = empty(capacity * d_z_row, kind)
     waiting = np.empty(capacity, np.intp)  # the rows of the batch that `a` and `d_z` hold
+    dropped = empty(capacity * depth if drop.size else ZERO, kind)
     packed = empty(capacity * (depth + PANEL), kind)
     panel = empty(capacity * 2 * lanes, kind)
     d_bias = d_base if index.size == 0 else d_base[:0]
@@ -314,7 +315,7 @@ def backward(
                 add(d, i * width, d_outputs, ((lo + i) * length + t) * units, units)
         if end + rows > capacity:
             flush(
-                d_kernel, d_bias, a, v, depth, d_z, d_z_row, groups, gate_of, drop, packed, panel,
+                d_kernel, d_bias, a, v, depth, d_z, d_z_row, groups, gate_of, drop, dropped, packed, panel,
                 waiting, end, width, lanes,
             )  # fmt: skip
             end = np.intp(0)
@@ -383,8 +384,8 @@ def backward(
                 add(d_params, k * width, for_params, (k * rows + i) * width, width)
         end += n
     flush(
-        d_kernel, d_bias, a, v, depth, d_z, d_z_row, groups, gate_of, drop, packed, panel, waiting, end,
-        width, lanes,
+        d_kernel, d_bias, a, v, depth, d_z, d_z_row, groups, gate_of, drop, dropped, packed, panel, waiting,
+        end, width, lanes,
     )  # fmt: skip
     for k in range(n_states):
         for i in range(rows):
