@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import Any
 
@@ -54,3 +55,14 @@ class _QuietBlas:
 # For a training or a prediction: BLAS's own threads go on spinning for milliseconds after a product, on the
 # processors that the compiled loop needs. `matmul` gives the large products to the loop's threads instead.
 quiet_blas = _QuietBlas()
+
+
+def _leave_in_child() -> None:
+    """Start anew in a forked process: whoever was inside has stayed behind in its parent."""
+    if quiet_blas._inside:
+        quiet_blas._limit.restore_original_limits()
+    quiet_blas.__init__()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_in_child)

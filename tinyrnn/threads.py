@@ -128,16 +128,19 @@ class _Team:
                 thread = threading.Thread(
                     target=self._serve, name=f"tinyrnn-{len(self._threads)}", daemon=True
                 )
+                try:
+                    thread.start()
+                except RuntimeError:  # the system has no more: the others do its parts
+                    break
                 self._threads.append(thread)
-                thread.start()
 
     def _serve(self) -> None:
         bell = threading.Lock()
         bell.acquire()
         while not self._over:
             self._native.serve(self._mailbox, _TURNS)
-            if not self._over:
-                self._asleep.append(bell)
+            self._asleep.append(bell)
+            if not self._over:  # asked after: who ends the team rings all bells that are there
                 bell.acquire()
 
     def dismiss(self) -> None:

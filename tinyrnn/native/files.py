@@ -22,8 +22,9 @@ __all__ = ["cache_folder", "load", "read_checked", "write_checked"]
 
 def cache_folder() -> Path:
     """Return the folder of generated modules, ``$TINYRNN_CACHE`` or in the user's cache."""
-    if "TINYRNN_CACHE" in os.environ:
-        return Path(os.environ["TINYRNN_CACHE"])
+    given = os.environ.get("TINYRNN_CACHE")
+    if given:
+        return Path(given)
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("tinyrnn", appauthor=False)) / "kernels"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import pickle
 import sys
 from collections.abc import Callable
@@ -15,11 +16,21 @@ import numpy as np
 from numba import types
 from numba.core import cgutils, serialize
 from numba.core.caching import CompileResultCacheImpl, NullCache
+from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
 
 from tinyrnn.native.files import cache_folder, read_checked, write_checked
 
 __all__ = ["IS_X86", "LANES", "VECTOR_BYTES", "call_shared", "entry", "inlined", "jit", "keep", "share"]
+
+
+# A process forked while another thread compiles would wait for that thread, which is not in it.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=global_compiler_lock.acquire,
+        after_in_parent=global_compiler_lock.release,
+        after_in_child=global_compiler_lock.release,
+    )
 
 
 def jit(function: Callable) -> Any:

@@ -15,8 +15,8 @@ from tinyrnn.native import LINE, WRITERS
 from tinyrnn.native.jit import IS_X86, LANES, VECTOR_BYTES, jit
 
 __all__ = [
-    "add", "add_scaled", "address", "clear", "copy", "empty", "flush_denormals", "pointer", "prefetch",
-    "read", "restore_denormals", "scale", "whole_vectors", "writers", "zeros",
+    "add", "add_scaled", "address", "clear", "copy", "empty", "pointer", "prefetch",
+    "read", "scale", "whole_vectors", "writers", "zeros",
 ]  # fmt: skip
 
 # --- memory -----------------------------------------------------------------------------------------------
@@ -209,31 +209,19 @@ def _control_register(builder: ir.IRBuilder, name: str, place: Any) -> None:
     builder.call(builder.module.declare_intrinsic(f"llvm.x86.sse.{name}", (), kind), [place])
 
 
-@intrinsic
-def flush_denormals(typing_context):
-    """Take denormal numbers for zero from here on; return what `restore_denormals` needs."""
-
-    def generate(context, builder, signature, args):
-        place = cgutils.alloca_once_value(builder, ir.IntType(32)(0))
-        if IS_X86:
-            _control_register(builder, "stmxcsr", place)
-        before = builder.load(place)
-        if IS_X86:
-            builder.store(builder.or_(before, ir.IntType(32)(_FLUSH)), place)
-            _control_register(builder, "ldmxcsr", place)
-        return before
-
-    return types.int32(), generate
+def flush_denormals(builder: ir.IRBuilder) -> Any:
+    """Generate code that takes denormal numbers for zero; return what `restore_denormals` needs."""
+    place = cgutils.alloca_once_value(builder, ir.IntType(32)(0))
+    if IS_X86:
+        _control_register(builder, "stmxcsr", place)
+    before = builder.load(place)
+    if IS_X86:
+        builder.store(builder.or_(before, ir.IntType(32)(_FLUSH)), place)
+        _control_register(builder, "ldmxcsr", place)
+    return before
 
 
-@intrinsic
-def restore_denormals(typing_context, before):
-    """Treat denormal numbers as before `flush_denormals`."""
-
-    def generate(context, builder, signature, args):
-        if IS_X86:
-            place = cgutils.alloca_once_value(builder, args[0])
-            _control_register(builder, "ldmxcsr", place)
-        return context.get_dummy_value()
-
-    return types.void(types.int32), generate
+def restore_denormals(builder: ir.IRBuilder, before: Any) -> None:
+    """Generate code that treats denormal numbers as before `flush_denormals`."""
+    if IS_X86:
+        _control_register(builder, "ldmxcsr", cgutils.alloca_once_value(builder, before))

@@ -11,7 +11,6 @@ A mailbox holds one piece of work at a time. Who finds it busy does all parts al
 from __future__ import annotations
 
 import functools
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -20,9 +19,12 @@ import numpy as np
 from llvmlite import ir
 from numba import typeof, types
 from numba.core import cgutils
+from numba.core.callconv import RETCODE_NONE, RETCODE_OK
+from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import intrinsic
 
 from tinyrnn.native.jit import IS_X86, call_shared, entry, jit, keep, share
+from tinyrnn.native.memory import flush_denormals, restore_denormals
 
 __all__ = ["make_mailbox", "parallel", "release", "reserve", "serve"]
 
@@ -227,6 +229,8 @@ def work(typing_context, mailbox, parts, code, arguments):
 def _address(typing_context, code, arguments):
     """Return the address of a function of a part and of its arguments, and that of these arguments.
 
+    Behind the arguments stands whether a part has failed. Denormal numbers are zero while a part runs.
+
     `code` is the address of a function compiled for the number of a part and for the arguments.
     """
     kinds = (types.int64, *arguments.types)
@@ -237,24 +241,42 @@ def _address(typing_context, code, arguments):
         )
         shell.linkage = "internal"
         inner = ir.IRBuilder(shell.append_basic_block())
-        held = ir.LiteralStructType([_WORD, context.get_value_type(arguments)])
+        held = ir.LiteralStructType([_WORD, context.get_value_type(arguments), _WORD])
         place = inner.bitcast(shell.args[1], held.as_pointer())
         code, values = (inner.load(cgutils.gep_inbounds(inner, place, 0, k)) for k in range(2))
         values = [shell.args[0], *(inner.extract_value(values, k) for k in range(len(arguments)))]
         kind = context.call_conv.get_function_type(types.none, kinds)
         results = [cgutils.alloca_once(inner, t.pointee) for t in kind.args[:2]]
-        inner.call(
+        before = flush_denormals(inner)
+        status = inner.call(
             inner.inttoptr(code, kind.as_pointer()),
             [*results, *context.get_arg_packer(kinds).as_arguments(inner, values)],
         )
+        restore_denormals(inner, before)
+        fine = [inner.icmp_signed("==", status, s) for s in (RETCODE_OK, RETCODE_NONE)]
+        with inner.if_then(inner.not_(inner.or_(*fine)), likely=False):
+            inner.store(_WORD(1), cgutils.gep_inbounds(inner, place, 0, 2))
         inner.ret_void()
         place = cgutils.alloca_once(builder, held)
-        for k in range(2):
-            builder.store(args[k], cgutils.gep_inbounds(builder, place, 0, k))
+        for k, value in enumerate((*args, _WORD(0))):
+            builder.store(value, cgutils.gep_inbounds(builder, place, 0, k))
         pair = [builder.ptrtoint(p, _WORD) for p in (shell, place)]
         return context.make_tuple(builder, signature.return_type, pair)
 
     return types.UniTuple(types.int64, 2)(types.int64, arguments), generate
+
+
+@intrinsic
+def _has_failed(typing_context, place, arguments):
+    """Return whether a part has failed, by the place that `_address` returned for these arguments."""
+
+    def generate(context, builder, signature, args):
+        held = ir.LiteralStructType([_WORD, context.get_value_type(arguments), _WORD])
+        place = builder.inttoptr(args[0], held.as_pointer())
+        failed = builder.load(cgutils.gep_inbounds(builder, place, 0, 2))
+        return builder.icmp_signed("!=", failed, _WORD(0))
+
+    return types.boolean(types.int64, arguments), generate
 
 
 @functools.cache
@@ -264,6 +286,7 @@ def _runner(kinds: tuple) -> Any:
     def run(mailbox, parts, code, *args):
         shell, arguments = _address(code, args)
         work(mailbox, parts, shell, arguments)
+        return _has_failed(arguments, args)
 
     provide_work()
     dispatcher = entry(run)
@@ -282,16 +305,19 @@ class parallel:  # noqa: N801 - a decorator
     def __init__(self, function: Callable):
         self._part = keep(jit(function), function)
         self._run: Any = None
-        self._first = threading.Lock()
 
     def __call__(self, mailbox: np.ndarray, parts: int, *args: Any) -> None:
-        """Run the parts with these arguments, on all threads that look into the mailbox."""
+        """Run the parts with these arguments, on all threads that look into the mailbox.
+
+        A MemoryError is all that may happen.
+        """
         if self._run is None:
             self._compile(tuple(typeof(a) for a in args))
-        self._run(mailbox, parts, self._code, *args)
+        if self._run(mailbox, parts, self._code, *args):
+            raise MemoryError("not enough memory for what a compiled loop needs beside its results")
 
     def _compile(self, kinds: tuple) -> None:
-        with self._first:
+        with global_compiler_lock:
             whole = (types.int64, *kinds)
             self._part.compile(whole)
             found = self._part.overloads[whole]

@@ -21,7 +21,7 @@ from tinyrnn.backend import array_module, floatx, is_float
 from tinyrnn.naming import Configurable, nearest, serialize, snake_case, warn_user
 from tinyrnn.ops import to_array
 from tinyrnn.optimizers import schedules
-from tinyrnn.optimizers.compiled import Update
+from tinyrnn.optimizers.compiled import Update, is_number
 from tinyrnn.recurrent.trace import TraceError
 
 __all__ = ["Optimizer", "Slot"]
@@ -266,6 +266,7 @@ class Optimizer(Configurable):
             raise TypeError(f"{self.name}: expected variables of one float type, found {', '.join(types)}")
         (self._dtype,) = types
         stops = list(accumulate((v.data.size for v in self._trainable), initial=0))
+        self._sizes = [v.data.size for v in self._trainable]
         self._spans = [slice(a, b) for a, b in pairwise(stops)]
         self._gradient: _Flat | None = None
         self._update_compiled: tuple[Any, Update | None] = None, None
@@ -365,6 +366,11 @@ class Optimizer(Configurable):
             if g is None:
                 missing.append(v.path)
                 continue
+            if v.data.size != self._sizes[i] or v.data.dtype != self._dtype:
+                raise ValueError(
+                    f"{self.name}: {v.path}: built for {self._sizes[i]} values in {self._dtype}, found "
+                    f"{v.data.size} in {v.data.dtype}"
+                )
             if g.shape != v.data.shape:
                 raise ValueError(
                     f"{self.name}: {v.path}: expected a gradient of shape {v.data.shape}, found {g.shape}"
@@ -476,7 +482,11 @@ class Optimizer(Configurable):
 
     def _compiled(self, c: Any) -> Update | None:
         """Return the compiled update; None if the rule is not elementwise arithmetic."""
-        form = [value for value in vars(self).values() if type(value) in (bool, int)]
+        plain = bool, int, str, type(None)
+        form = {
+            name: value if isinstance(value, plain) and not is_number(value) else is_number(value)
+            for name, value in vars(self).items()
+        }
         if self._update_compiled[0] != form:
             try:
                 update = Update(self, c, list(self._slots), self._dtype)

@@ -21,9 +21,14 @@ from tinyrnn.recurrent.emit import Printer
 from tinyrnn.recurrent.emit_loops import NumberPrinter, functions_used, imports, writers_used
 from tinyrnn.recurrent.trace import ARITHMETIC, Expr, TraceError, symbol, visit
 
-__all__ = ["Update"]
+__all__ = ["Update", "is_number"]
 
 _SMALL = 16384  # elements that one thread updates in about the time in which another is called
+
+
+def is_number(value: Any) -> bool:
+    """Return whether an attribute of an optimizer is an argument of its loop: a float."""
+    return isinstance(value, float | np.floating)
 
 
 class Update:
@@ -44,7 +49,11 @@ class Update:
     """
 
     def __init__(self, optimizer: Any, coefficients: Any, slots: Collection[str], dtype: np.dtype):
-        self._names = [name for name, value in vars(optimizer).items() if type(value) is float]
+        if not np.dtype(dtype).isnative:
+            raise TraceError(
+                f"{type(optimizer).__name__}: compiled code knows no numbers in another byte order"
+            )
+        self._names = [name for name, value in vars(optimizer).items() if is_number(value)]
         step, new = _trace(optimizer, self._names, coefficients, slots)
         source = _emit(type(optimizer).__name__, step, new, [*slots], np.dtype(dtype).name)
         self._loop = load(source, f"{type(optimizer).__name__}_{np.dtype(dtype).name}").update
@@ -73,6 +82,9 @@ class Update:
             What each weight is multiplied with before.
         slots : dict of (n,) arrays
         """
+        for w in weights:
+            if not w.flags.writeable:
+                raise ValueError(f"{optimizer.name}: a weight of shape {w.shape} is read-only")
         targets = [w if w.flags.c_contiguous else np.ascontiguousarray(w) for w in weights]
         sources = [np.ascontiguousarray(g, self._dtype) for g in gradients]
         places = np.array(
@@ -83,7 +95,7 @@ class Update:
         )
         numbers = [getattr(optimizer, name) for name in self._names]
         numbers += coefficients if isinstance(coefficients, tuple) else [coefficients]
-        n = spans[-1].stop
+        n = max(s.stop for s in spans)
         ranges = threads.ranges(n, 1 if n < _SMALL else threads.get_num_threads(), 64)
         keep, numbers = np.array(keep, self._dtype), np.array(numbers, "float64")
         self._loop(threads.mailbox(len(ranges)), len(ranges), ranges, places, keep, numbers, *slots.values())
@@ -163,7 +175,6 @@ def _emit(title: str, step: Any, new: dict[str, Any], slots: list[str], dtype: s
 _UPDATE = """
 @parallel
 def update(part, ranges, places, keep, numbers{arrays}):
-    control = flush_denormals()
     {numbers}
     for i in range(len(places)):
         start, stop = max(ranges[part, 0], places[i, 0]), min(ranges[part, 1], places[i, 1])
@@ -172,7 +183,6 @@ def update(part, ranges, places, keep, numbers{arrays}):
             weight = carray(pointer(places[i, 2] + ahead, number), (stop - start,))
             gradient = carray(pointer(places[i, 3] + ahead, number), (stop - start,))
             loop(weight, gradient, start, keep[i]{ks}{arrays})
-    restore_denormals(control)
 """.strip()
 
 

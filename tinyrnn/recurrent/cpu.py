@@ -9,6 +9,7 @@ back needs stands on a *tape*, see `layout.py`; the loop itself is in `loop.py`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import ModuleType
@@ -238,7 +239,8 @@ def _base(run: Run, b_r: Any) -> np.ndarray:
     """Return what the pre-activations start from: biases, or rows that `index` chooses, by column."""
     source = run.source
     if not isinstance(source, Projection):
-        return to_columns(source.reshape(-1, source.shape[2]), b_r, run.code.places, run.width).reshape(-1)
+        z = source.reshape(math.prod(source.shape[:2]), source.shape[2])
+        return _own(to_columns(z, b_r, run.code.places, run.width)).reshape(-1)
     zeros = np.zeros((1, run.U.shape[1]), run.U.dtype)
     bias = to_columns(zeros if source.b is None else source.b[None], b_r, run.code.places, run.width)
     if source.ids is None:
@@ -267,12 +269,12 @@ def backward(run: Run, d_outputs: Any, d_final: Sequence, with_x: bool = True) -
             row[...] = d
     d_outputs = np.zeros((0, 0, 0), kind) if d_outputs is None else _own(d_outputs)
     # Every step takes a row of its own of pre-activations; only of looked-up ones do parts share rows.
-    shared = run.index.size > 0 and run.distinct is None
+    shared = not isinstance(run.source, Projection)
     row = run.columns * run.width
     if shared:
         d_bases = np.zeros((1, batch * length * row), kind)
     else:
-        n_rows = 1 if run.index.size == 0 else len(run.distinct)
+        n_rows = 1 if run.distinct is None else len(run.distinct)
         space = Workspace((parts, n_rows * row), kind)
         d_bases = space.array
     kernels = Workspace((parts, (features + units) * row), kind)

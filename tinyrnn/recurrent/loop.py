@@ -36,10 +36,8 @@ from tinyrnn.native.memory import (
     clear,
     copy,
     empty,
-    flush_denormals,
     prefetch,
     read,
-    restore_denormals,
     scale,
     writers,
     zeros,
@@ -112,7 +110,6 @@ def forward(
 
     There is one tape for all parts, or one for each.
     """
-    control = flush_denormals()
     lo, hi = ranges[part, 0], ranges[part, 1]
     tape = tapes[min(part, len(tapes) - 1)]
     rows, batch, length, units = hi - lo, *outputs.shape
@@ -168,7 +165,6 @@ def forward(
     for k in range(n_states):
         for i in range(rows):
             copy(final, (k * batch + lo + i) * units, states, (k * rows + i) * width, units)
-    restore_denormals(control)
 
 
 # --- the way back -----------------------------------------------------------------------------------------
@@ -275,7 +271,6 @@ def backward(
 
     The products for the kernel's gradient wait until enough rows have come together (`flush`).
     """
-    control = flush_denormals()
     lo, hi = ranges[part, 0], ranges[part, 1]
     d_base, d_kernel, d_params = d_bases[min(part, len(d_bases) - 1)], d_kernels[part], all_d_params[part]
     clear(d_kernel, 0, len(d_kernel))
@@ -390,4 +385,3 @@ def backward(
     for k in range(n_states):
         for i in range(rows):
             copy(d_states, (k * batch + lo + i) * units, d, (k * rows + i) * width, units)
-    restore_denormals(control)

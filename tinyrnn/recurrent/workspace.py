@@ -17,6 +17,7 @@ from tinyrnn.native import LINE
 __all__ = ["Workspace", "empty"]
 
 _KEPT = 24  # arrays at most: the tapes of a deep model, and what a way back needs for itself
+_MOST = 2**30  # bytes in all
 _free: deque[np.ndarray] = deque(maxlen=_KEPT)  # the oldest goes first; its methods need no lock
 
 
@@ -51,6 +52,8 @@ class Workspace:
         memory = getattr(self, "_memory", None)
         if memory is not None:
             _free.append(memory)
+            while len(_free) > 1 and sum(m.size for m in tuple(_free)) > _MOST:
+                _free.popleft()
 
 
 def _take(needed: int) -> np.ndarray:
