@@ -388,6 +388,11 @@ def test_a_batch_without_a_step_that_counts(source):
 def test_a_batch_of_no_rows():
     x = np.zeros((0, 4, 2), "float32")
     assert LSTM(3)(x).shape == (0, 3)
+    model = tinyrnn.Sequential([Embedding(7, 3), LSTM(2)])
+    y = model(np.zeros((0, 4), "int32"))
+    ops.sum(y).backward()
+    assert y.shape == (0, 2)
+    assert all((w.grad == 0).all() and w.grad.shape == w.shape for w in model.trainable_weights)
 
 
 # --- Python's threads, and processes ----------------------------------------------------------------------

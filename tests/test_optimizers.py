@@ -651,3 +651,44 @@ def test_numbers_may_be_changed_between_steps():
     m = 0.5 * m - 0.1 * g[1]
     np.testing.assert_allclose(weights((0.9, False), (0.5, False)), expected + m, rtol=1e-6)
     np.testing.assert_allclose(weights((0.9, False), (0.5, True)), expected + 0.5 * m - 0.1 * g[1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("rule", ["SGD", "Adam"])
+def test_variables_may_come_in_any_order(rule):
+    def weights(order):
+        variables = some_variables((5,), (3, 3), (7,))
+        optimizer = getattr(optimizers, rule)(0.1)
+        optimizer.build(variables)
+        for step in range(2):
+            grads = some_gradients(variables, step)
+            optimizer.apply([grads[i] for i in order], [variables[i] for i in order])
+        return [v.data for v in variables]
+
+    for found, expected in zip(weights([2, 0, 1]), weights([0, 1, 2]), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_weights_that_are_no_longer_those_of_build_are_refused():
+    variables = some_variables((5,), (3,))
+    optimizer = optimizers.SGD(0.1)
+    optimizer.build(variables)
+    grads = some_gradients(variables)
+    variables[1].data.flags.writeable = False
+    with pytest.raises(ValueError, match=r"sgd: a weight of shape \(3,\) is read-only"):
+        optimizer.apply(grads, variables)
+    variables[1].data = np.ones(3, "float32")
+    with pytest.raises(ValueError, match="sgd: layer/w1: built for 3 values in float64, found 3 in float32"):
+        optimizer.apply(grads, variables)
+    variables[1].data = np.ones(2)
+    with pytest.raises(ValueError, match="built for 3 values in float64, found 2 in float64"):
+        optimizer.apply([grads[0], np.ones(2)], variables)
+
+
+def test_numbers_may_be_numpys():
+    (variable,) = variables = some_variables((2,))
+    start, g = variable.data.copy(), np.ones(2)
+    optimizer = optimizers.SGD(0.1, momentum=np.float64(0.9))
+    optimizer.apply([g], variables)
+    optimizer.momentum = np.float64(0.0)
+    optimizer.apply([g], variables)
+    np.testing.assert_allclose(variable.data, start - 0.2)

@@ -83,6 +83,8 @@ def test_ranges_cover_all_rows(rows, parts, multiple):
 # --- posting ----------------------------------------------------------------------------------------------
 
 PARTS = '''"""Parts of a loop."""
+import numpy as np
+
 from tinyrnn.native.jit import *
 from tinyrnn.native.team import *
 
@@ -91,8 +93,12 @@ from tinyrnn.native.team import *
 def count(part, out, by):
     for k in range(1000):
         out[part] += by
+
+@parallel
+def reserve_memory(part, sizes, out):
+    out[part] = len(np.empty(sizes[part], np.uint8))
 '''
-count = load(PARTS, "Parts").count
+count, reserve_memory = load(PARTS, "Parts").count, load(PARTS, "Parts").reserve_memory
 
 
 @pytest.mark.parametrize("parts", [0, 1, 2, 5])
@@ -153,7 +159,20 @@ def test_threads_sleep_when_nothing_comes_and_are_woken():
         assert until(lambda: len(threads._team._asleep) == len(threads._team._threads) >= 2)
 
 
+@pytest.mark.parametrize("failing", [0, 1])
+def test_a_part_without_memory_is_an_error(failing):
+    sizes, out = np.array([10, 10]), np.zeros(2)
+    reserve_memory(threads.mailbox(2), 2, sizes, out)
+    np.testing.assert_array_equal(out, [10.0, 10.0])
+    sizes[failing] = 2**62
+    with pytest.raises(MemoryError, match="not enough memory for what a compiled loop needs"):
+        reserve_memory(threads.mailbox(2), 2, sizes, out)
+    sizes[failing] = 10
+    reserve_memory(threads.mailbox(2), 2, sizes, out)  # and nothing is left of it
+
+
 def test_arguments_of_other_types_than_in_the_first_call_are_refused():
+    count(team.make_mailbox(), 1, np.zeros(3), 1.0)
     with pytest.raises(TypeError, match="No matching definition"):
         count(team.make_mailbox(), 1, np.zeros(3, "float32"), 1.0)
 
