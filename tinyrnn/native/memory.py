@@ -144,7 +144,7 @@ def prefetch(typing_context, array, index, n):
         pointer, number = ir.PointerType(ir.IntType(8)), ir.IntType(32)
         kind = ir.FunctionType(ir.VoidType(), [pointer, number, number, number])
         ask = builder.module.declare_intrinsic("llvm.prefetch.p0", (), kind)
-        line = 64 // context.get_abi_sizeof(context.get_value_type(signature.args[0].dtype))
+        line = LINE // context.get_abi_sizeof(context.get_value_type(signature.args[0].dtype))
         with cgutils.for_range_slice(builder, n.type(0), n, n.type(line)) as (k, _):
             place = address(context, builder, signature.args[0], array, builder.add(index, k))
             to_read, in_all_caches, data = number(0), number(3), number(1)

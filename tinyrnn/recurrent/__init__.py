@@ -2,8 +2,8 @@
 
 Every kernel is a module with two functions::
 
-    forward (cell, xz, U, b_r, params, states0, mask, rec_mask, reverse) -> outputs, final states, residuals
-    backward(residuals, d_outputs, d_final) -> d_xz, dU, db_r, d_params, d_states0
+    forward (cell, xz, U, b_r, params, states0, mask, rec_mask, reverse, keep) -> outputs, states, residuals
+    backward(residuals, d_outputs, d_final, with_x) -> d_xz, dU, db_r, d_params, d_states0
 
 with B sequences of T steps and a cell of G gates:
 
@@ -16,6 +16,8 @@ states0  list of (B, units)      initial states
 mask     bool (B, T) or None     True = use; a masked step keeps the states
 rec_mask (G, B, units) or None   recurrent dropout: factors of the state in each gate's product
 reverse  bool                    from the last step to the first; outputs stay in order of time
+keep     bool                    whether a way back will follow; without, there are no residuals
+with_x   bool                    whether the gradient of the input is wanted
 outputs  (B, T, units)           the first state after every step
 ======== ======================= ===================================================================
 
