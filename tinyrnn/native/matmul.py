@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from tinyrnn.native import own
 from tinyrnn.native.jit import LANES
 from tinyrnn.native.memory import clear, copy, empty, read, writers
 from tinyrnn.native.product import product, provide
@@ -91,17 +92,12 @@ def multiply(mailbox: np.ndarray, ranges: np.ndarray, a: np.ndarray, b: np.ndarr
         left, a_row, a_k = a, a.shape[1], 1
     turned = b.flags.f_contiguous and not b.flags.c_contiguous
     right = _packed(b, width, lanes) if turned else b
+    flat = [own(part).reshape(-1) for part in (left, right)]
     _compiled(a.dtype)(
-        mailbox, len(ranges), ranges, out.reshape(-1), width, _flat(left), a_row, a_k, _flat(right), turned,
+        mailbox, len(ranges), ranges, out.reshape(-1), width, flat[0], a_row, a_k, flat[1], turned,
         columns, len(b), lanes,
     )  # fmt: skip
     return out if width == columns else np.ascontiguousarray(out[:, :columns])
-
-
-def _flat(a: np.ndarray) -> np.ndarray:
-    """Return the numbers in order, in memory that may be written: arrays of one type for compiled code."""
-    a = np.ascontiguousarray(a)
-    return (a if a.flags.writeable else a.copy()).reshape(-1)
 
 
 def _packed(b: np.ndarray, width: int, lanes: int) -> np.ndarray:

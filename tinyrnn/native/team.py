@@ -29,8 +29,8 @@ from tinyrnn.native.memory import flush_denormals, restore_denormals
 __all__ = ["make_mailbox", "parallel", "release", "reserve", "serve"]
 
 # The words of a mailbox stand far apart: a thread that watches one does not slow down writing another.
-_LINE = 16
-_BUSY, _LEFT, _DONE, _CODE, _ARGUMENTS = (k * _LINE for k in range(5))
+_APART = 16
+_BUSY, _LEFT, _DONE, _CODE, _ARGUMENTS = (k * _APART for k in range(5))
 _TURNS = 500  # of looking, before others that wait for the processor are let on it
 _WORD, _BYTES = ir.IntType(64), ir.IntType(8).as_pointer()
 _YIELD = "sched_yield" if llvm.address_of_symbol("sched_yield") else None
@@ -38,7 +38,7 @@ _YIELD = "sched_yield" if llvm.address_of_symbol("sched_yield") else None
 
 def make_mailbox() -> np.ndarray:
     """Return an empty mailbox."""
-    return np.zeros(5 * _LINE, np.int64)
+    return np.zeros(5 * _APART, np.int64)
 
 
 # --- single words, read and written as all threads see them -----------------------------------------------

@@ -18,7 +18,7 @@ from tinyrnn import threads
 from tinyrnn.autograd import Tensor, no_grad
 from tinyrnn.native.files import load
 from tinyrnn.recurrent.emit import Printer
-from tinyrnn.recurrent.emit_loops import NumberPrinter, functions_used, imports, writers_used
+from tinyrnn.recurrent.emit_loops import IMPORTS, NumberPrinter, functions_used, writers_used
 from tinyrnn.recurrent.trace import ARITHMETIC, Expr, TraceError, symbol, visit
 
 __all__ = ["Update", "is_number"]
@@ -156,7 +156,7 @@ def _emit(title: str, step: Any, new: dict[str, Any], slots: list[str], dtype: s
         "\n\n\n".join(
             [
                 f'"""{title} in {dtype}: one step of all weights, derived from the rule."""',
-                imports(),
+                IMPORTS,
                 f"number, size = np.{dtype}, np.dtype(np.{dtype}).itemsize",
                 *functions_used(text, dtype),
                 *writers_used(text),

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from tinyrnn import blas, threads
+from tinyrnn.native import own
 from tinyrnn.native.files import load
 from tinyrnn.recurrent.cells import Cell
 from tinyrnn.recurrent.emit_loops import emit_loops
@@ -181,7 +182,7 @@ def _prepare(cell, source, U, params, states0, mask, rec_mask, reverse) -> Run:
     if not isinstance(source, Projection):
         index = np.arange(batch * length).reshape(batch, length)
     elif source.ids is None:
-        x, W = _own(source.x), _own(source.W)
+        x, W = own(source.x), own(source.W)
     else:
         distinct, index = _distinct(source.ids, len(source.x), mask)
     padded = np.zeros((len(params), width), kind)
@@ -190,9 +191,9 @@ def _prepare(cell, source, U, params, states0, mask, rec_mask, reverse) -> Run:
     steps = batch * length if mask is None else int(mask.sum())
     small = steps * (x.shape[2] + units + _STEP) * U.shape[1] < _SMALL
     return Run(
-        code, source, width, lanes, x, index, W, _own(U), padded.reshape(-1),
+        code, source, width, lanes, x, index, W, own(U), padded.reshape(-1),
         states0=np.array(states0),
-        mask=np.zeros((0, 0), bool) if mask is None else _own(mask),
+        mask=np.zeros((0, 0), bool) if mask is None else own(mask),
         drop=_factors(source, x, rec_mask, kind, units),
         reverse=reverse,
         ranges=threads.ranges(batch, 1) if small else _shares(batch, mask),
@@ -205,12 +206,6 @@ def _shares(batch: int, mask: Any) -> np.ndarray:
     if mask is None:
         return threads.ranges(batch, threads.get_num_threads(), 8)
     return np.array(threads.split(mask.sum(axis=1), threads.get_num_threads(), 8), np.intp).reshape(-1, 2)
-
-
-def _own(a: np.ndarray) -> np.ndarray:
-    """Return an array of the one memory layout that the loops are compiled for."""
-    a = np.ascontiguousarray(a)
-    return a if a.flags.writeable else a.copy()
 
 
 def _distinct(ids: np.ndarray, n: int, mask: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -240,7 +235,7 @@ def _base(run: Run, b_r: Any) -> np.ndarray:
     source = run.source
     if not isinstance(source, Projection):
         z = source.reshape(math.prod(source.shape[:2]), source.shape[2])
-        return _own(to_columns(z, b_r, run.code.places, run.width)).reshape(-1)
+        return own(to_columns(z, b_r, run.code.places, run.width)).reshape(-1)
     zeros = np.zeros((1, run.U.shape[1]), run.U.dtype)
     bias = to_columns(zeros if source.b is None else source.b[None], b_r, run.code.places, run.width)
     if source.ids is None:
@@ -267,7 +262,7 @@ def backward(run: Run, d_outputs: Any, d_final: Sequence, with_x: bool = True) -
     for row, d in zip(d_states, d_final, strict=True):
         if d is not None:
             row[...] = d
-    d_outputs = np.zeros((0, 0, 0), kind) if d_outputs is None else _own(d_outputs)
+    d_outputs = np.zeros((0, 0, 0), kind) if d_outputs is None else own(d_outputs)
     # Every step takes a row of its own of pre-activations; only of looked-up ones do parts share rows.
     shared = not isinstance(run.source, Projection)
     row = run.columns * run.width

@@ -16,10 +16,10 @@ from tinyrnn.recurrent.emit import Printer
 from tinyrnn.recurrent.layout import Layout, Slots, is_joint
 from tinyrnn.recurrent.trace import FUNCTIONS, Expr, Stage, Trace, names, visit
 
-__all__ = ["NumberPrinter", "emit_loops", "functions_used", "imports", "writers_used"]
+__all__ = ["IMPORTS", "NumberPrinter", "emit_loops", "functions_used", "writers_used"]
 
 
-_IMPORTS = """
+IMPORTS = """
 import numpy as np
 from numba import carray
 
@@ -59,17 +59,12 @@ def emit_loops(cell: Cell, formulas: Trace, layout: Layout, dtype: str) -> str:
     text = "\n\n\n".join([*functions, _loop_text()])
     head = [
         f'"""{title}"""',
-        imports(),
+        IMPORTS,
         f"number = np.{dtype}\nprovide(number)\nLATE = {formulas.late is not None}",
         *functions_used(text, dtype),
         *writers_used(text),
     ]
     return "\n\n\n".join([*head, text]) + "\n"
-
-
-def imports() -> str:
-    """Return the lines with which a generated module begins."""
-    return _IMPORTS
 
 
 def functions_used(text: str, dtype: str) -> list[str]:
