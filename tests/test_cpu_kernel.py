@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import tempfile
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -555,7 +554,7 @@ def test_without_a_place_to_keep_it_code_runs(cache, monkeypatch, obstacle):
         cache.parent.mkdir()
         cache.write_text("")
     elif obstacle == "read-only":  # root may write anywhere: it is refused here
-        monkeypatch.setattr(tempfile, "NamedTemporaryFile", refuse)
+        monkeypatch.setattr("tinyrnn.native.files.write_whole", refuse)
         monkeypatch.setattr(Path, "mkdir", refuse)
     elif obstacle == "full":
         monkeypatch.setattr(os, "replace", fill)

@@ -191,7 +191,7 @@ def test_importing_loads_nothing_heavy():
 
 # From the ground up, as docs/architecture.md has them; what stands in one line does not import each other.
 FLOORS = """
-version naming nest
+version files naming nest
 backend progress plotting native
 threads
 blas

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from tinyrnn.files import write_whole
 from tinyrnn.naming import warn_user
 
 __all__ = ["Carrier", "Download", "RawFile", "cached", "data_folder", "fetch", "progress"]
@@ -184,7 +185,7 @@ def cached(name: str, made_from: str, make: Callable[[], Arrays]) -> Arrays:
     if arrays is None or str(arrays.pop(ORIGIN)) != made_from:
         arrays = make()
         try:
-            _write(path, arrays | {ORIGIN: np.array(made_from)})
+            write_whole(path, lambda file: np.savez(file, **arrays, **{ORIGIN: np.array(made_from)}))
         except OSError as error:  # a read-only folder must not stop anybody from working
             warn_user(f"the data could not be kept and will be fetched again: {error}")
     return arrays
@@ -199,7 +200,7 @@ def progress(items: Iterable[Any], description: str) -> Iterable[Any]:
 
 
 def _read(path: Path) -> Arrays | None:
-    """Return what `_write` wrote; None if there is no such file or a damaged one."""
+    """Return what `cached` wrote; None if there is no such file or a damaged one."""
     try:
         with np.load(path, allow_pickle=False) as stored:
             if ORIGIN in stored.files:
@@ -210,19 +211,6 @@ def _read(path: Path) -> Arrays | None:
         _say(f"{path} is damaged and will be made again: {error}")
         return None
     raise ValueError(f"{path} was not written by tinyrnn: move it away, or give another path or TINYRNN_DATA")
-
-
-def _write(path: Path, arrays: Arrays) -> None:
-    """Write beside the target, then rename: a reader sees the whole file or none, however this run ends."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            np.savez(stream, **arrays)
-        os.replace(part, path)
-    except BaseException:  # an interrupt too
-        Path(part).unlink(missing_ok=True)
-        raise
 
 
 def _checked(data: bytes, known: set[str], what: Any) -> bytes:

@@ -7,15 +7,15 @@ starting at once costs time, and nothing else.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
 import linecache
 import os
 import sys
-import tempfile
 from pathlib import Path
 from types import ModuleType
+
+from tinyrnn.files import write_whole
 
 __all__ = ["cache_folder", "load", "read_checked", "write_checked"]
 
@@ -59,17 +59,9 @@ def _holds(path: Path, data: bytes) -> bool:
 
 def _write(path: Path, data: bytes) -> bool:
     """Put `data` at `path`, whole or not at all; return whether that was possible."""
-    name = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
-            name = file.name
-            file.write(data)
-        os.replace(name, path)
+        write_whole(path, data, durable=False)
     except OSError:
-        if name is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(name)
         return False
     return True
 
