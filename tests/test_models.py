@@ -16,8 +16,8 @@ import tinyrnn.layers
 from tinyrnn import layers as L  # noqa: N812
 from tinyrnn import ops
 from tinyrnn.layers import Dense, Embedding, Input
-from tinyrnn.layers.base import custom_object_scope
 from tinyrnn.models import Functional, Model, Sequential, clone_model
+from tinyrnn.naming import custom_object_scope
 from tinyrnn.nest import leaves
 
 OURS = SimpleNamespace(layers=tinyrnn.layers, Input=Input, Model=Model, Sequential=Sequential)

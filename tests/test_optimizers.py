@@ -421,7 +421,12 @@ def test_config_goes_to_keras_and_back(rule):
 def test_config_with_a_schedule():
     rate = schedules.PolynomialDecay(0.2, 7, power=2.0)
     config = optimizers.Adam(rate, amsgrad=True).get_config()
-    assert config["learning_rate"] == {"class_name": "PolynomialDecay", "config": rate.get_config()}
+    assert config["learning_rate"] == {
+        "module": "keras.optimizers.schedules",
+        "class_name": "PolynomialDecay",
+        "config": rate.get_config(),
+        "registered_name": None,
+    }
     again = optimizers.get({"class_name": "Adam", "config": config})
     assert again.learning_rate == 0.2
     assert again.get_config() == config

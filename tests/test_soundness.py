@@ -201,9 +201,9 @@ lookup gradcheck activations initializers regularizers constraints preprocessing
 utils datasets losses recurrent
 metrics optimizers callbacks data
 layers
-compiling
+compiling resuming
 training
-summary
+summary saving
 models
 """
 

@@ -15,13 +15,14 @@ from tinyrnn import (
     preprocessing,
     recurrent,
     regularizers,
+    saving,
     utils,
 )
 from tinyrnn.autograd import Tensor, grad, no_grad
 from tinyrnn.backend import floatx, set_floatx
 from tinyrnn.gradcheck import gradcheck
 from tinyrnn.layers import Input
-from tinyrnn.models import Model, Sequential
+from tinyrnn.models import Model, Sequential, load_model
 from tinyrnn.utils import set_random_seed
 from tinyrnn.version import __version__
 
@@ -40,6 +41,7 @@ __all__ = [
     "gradcheck",
     "initializers",
     "layers",
+    "load_model",
     "losses",
     "metrics",
     "models",
@@ -49,6 +51,7 @@ __all__ = [
     "preprocessing",
     "recurrent",
     "regularizers",
+    "saving",
     "set_floatx",
     "set_random_seed",
     "utils",

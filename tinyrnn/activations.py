@@ -22,8 +22,8 @@ from tinyrnn.naming import lookup
 __all__ = [  # noqa: RUF022 - in the order of the file
     "linear", "tanh", "sigmoid", "log_sigmoid", "exponential", "softplus", "softsign",
     "relu", "relu6", "leaky_relu", "elu", "celu", "selu", "gelu", "silu", "mish",
-    "hard_sigmoid", "hard_silu", "hard_tanh", "sparse_plus", "sparse_sigmoid", "squareplus",
-    "soft_shrink", "hard_shrink", "tanh_shrink", "threshold",
+    "hard_sigmoid", "keras2_hard_sigmoid", "hard_silu", "hard_tanh",
+    "sparse_plus", "sparse_sigmoid", "squareplus", "soft_shrink", "hard_shrink", "tanh_shrink", "threshold",
     "softmax", "log_softmax", "sparsemax", "glu", "get",
 ]  # fmt: skip
 
@@ -157,8 +157,13 @@ def _negative_part(x):
 
 
 def hard_sigmoid(x: Any) -> Any:
-    """Return ``x / 6 + 0.5`` limited to ``0 ... 1`` (Keras 2 had ``0.2 * x + 0.5``)."""
+    """Return ``x / 6 + 0.5`` limited to ``0 ... 1``; see `keras2_hard_sigmoid`."""
     return ops.clip(x / 6.0 + 0.5, low=0.0, high=1.0)
+
+
+def keras2_hard_sigmoid(x: Any) -> Any:
+    """Return ``0.2 * x + 0.5`` limited to ``0 ... 1``: the `hard_sigmoid` of Keras 2, for its models."""
+    return ops.clip(0.2 * x + 0.5, low=0.0, high=1.0)
 
 
 def hard_silu(x: Any) -> Any:

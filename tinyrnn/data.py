@@ -138,26 +138,34 @@ def as_batch(data: Any, name: str = "data") -> tuple[Any, Any, Any]:
 class _Arrays:
     """Source: rows of arrays."""
 
-    def __init__(self, arrays: tuple, length: int, batch_size: int, shuffle: bool | str):
-        self.arrays, self.length, self.batch_size, self.shuffle = arrays, length, batch_size, shuffle
+    def __init__(
+        self,
+        arrays: tuple,
+        length: int,
+        batch_size: int,
+        shuffle: bool | str,
+        generator: np.random.Generator,
+    ):
+        self.arrays, self.length, self.batch_size = arrays, length, batch_size
+        self.shuffle, self.generator = shuffle, generator
         self.num_batches = math.ceil(length / batch_size)
 
     def __iter__(self) -> Iterator[tuple]:
         n, size = self.length, self.batch_size
-        order = default_generator().permutation(n) if self.shuffle and self.shuffle != "batch" else None
+        order = self.generator.permutation(n) if self.shuffle and self.shuffle != "batch" else None
         for start in range(0, n, size):
             stop = min(start + size, n)
             rows = slice(start, stop) if order is None else order[start:stop]
             if self.shuffle == "batch":
-                rows = start + default_generator().permutation(stop - start)
+                rows = start + self.generator.permutation(stop - start)
             yield _rows(self.arrays, rows)
 
 
 class _Dataset:
     """Source: the items of a `PyDataset`, or of anything else with a length and numbered batches."""
 
-    def __init__(self, dataset: Any, shuffle: bool):
-        self.dataset, self.shuffle = dataset, shuffle
+    def __init__(self, dataset: Any, shuffle: bool, generator: np.random.Generator):
+        self.dataset, self.shuffle, self.generator = dataset, shuffle, generator
 
     @property
     def num_batches(self) -> int | None:
@@ -167,7 +175,7 @@ class _Dataset:
         n = self.num_batches
         numbers = itertools.count() if n is None else range(n)
         if self.shuffle and n is not None:
-            numbers = map(int, default_generator().permutation(n))
+            numbers = map(int, self.generator.permutation(n))
         return (as_batch(self.dataset[i], type(self.dataset).__name__) for i in numbers)
 
 
@@ -206,6 +214,7 @@ class Batches:
         self._first: tuple | None = None  # what `peek` has taken from the iterator
         self._seen = 0  # batches of this iterator given out
         self._begun = False
+        self._shuffled_with: Any = None  # the state of the generator when the iterator began
 
     @property
     def num_batches(self) -> int | None:
@@ -221,22 +230,53 @@ class Batches:
 
     def rewind(self) -> None:
         """Let the next epoch begin with the first batch; a generator cannot."""
-        if self._seen and not hasattr(getattr(self.source, "iterable", None), "__next__"):
+        if self._seen and not self._is_generator:
             self._iterator = self._first = None
+
+    @property
+    def _is_generator(self) -> bool:
+        return hasattr(getattr(self.source, "iterable", None), "__next__")
 
     def _begin(self) -> None:
         if not self._begun:
             self._notify("on_epoch_begin")
             self._begun = True
         if self._iterator is None:
+            self._shuffled_with = self._generator_state()
             self._iterator = iter(self.source)
             self._seen = 0
 
-    def epoch(self) -> Iterator[tuple[int, tuple]]:
-        """Yield the numbered batches of one epoch; warn if there are fewer than was said."""
+    def _generator_state(self) -> Any:
+        generator = getattr(self.source, "generator", None)
+        return None if generator is None else generator.bit_generator.state
+
+    def place(self) -> dict[str, Any]:
+        """Return where the data stand, for `go_to`: how they were shuffled, how many batches are taken."""
+        if self._iterator is None:
+            return {"shuffled_with": self._generator_state(), "seen": 0}
+        return {"shuffled_with": self._shuffled_with, "seen": self._seen}
+
+    def go_to(self, place: dict[str, Any]) -> tuple | None:
+        """Go to a place where the same data, in another process, stood; return the last batch before it.
+
+        A generator, which cannot be rewound, must yield from its beginning what it yielded then.
+        """
+        if not self._is_generator:  # it may have been peeked at, in another order
+            self._iterator = self._first = None
+        if place["shuffled_with"] is not None:
+            self.source.generator.bit_generator.state = place["shuffled_with"]
+        self._begin()
+        batch = None
+        for _ in range(place["seen"]):
+            batch, self._first = self.peek(), None
+            self._seen += 1
+        return batch
+
+    def epoch(self, first: int = 0) -> Iterator[tuple[int, tuple]]:
+        """Yield the numbered batches of one epoch, from `first` on; warn if there are fewer than was said."""
         self._begin()
         n = self.num_batches
-        for step in range(n) if n else itertools.count():
+        for step in range(first, n) if n else itertools.count(first):
             batch = self.peek()
             if batch is None:
                 self._iterator = None
@@ -266,6 +306,7 @@ def make_batches(
     batch_size: int | None = None,
     steps: int | None = None,
     shuffle: bool | str = False,
+    generator: np.random.Generator | None = None,
 ) -> Batches:
     """Return the batches of what a user gives to fit, evaluate or predict.
 
@@ -284,6 +325,8 @@ def make_batches(
     shuffle : bool or "batch"
         A new order of the rows (of a data set: of its batches) in every epoch; ``"batch"`` only changes
         the order within each batch.
+    generator : numpy.random.Generator, optional
+        Draws the order; the default one by default.
 
     Raises
     ------
@@ -297,6 +340,7 @@ def make_batches(
             raise ValueError(f"{name}: expected a whole number from 1 on, found {value!r}")
     if shuffle not in (True, False, "batch"):
         raise ValueError(f"shuffle: expected True, False or 'batch', found {shuffle!r}")
+    generator = generator or default_generator()
     weights = None if class_weight is None else ClassWeight(class_weight)
     if weights is not None:
         weights.attach((None, None, sample_weight))  # refuses both
@@ -304,9 +348,9 @@ def make_batches(
         arrays = as_arrays(x, "x"), as_arrays(y, "y"), as_arrays(sample_weight, "sample_weight")
         n = check_lengths(*arrays)
         size = batch_size or (math.ceil(n / steps) if steps else BATCH_SIZE)
-        source: Any = _Arrays(arrays, n, size, shuffle)
+        source: Any = _Arrays(arrays, n, size, shuffle, generator)
     else:
-        source = _source(x, y, sample_weight, shuffle)
+        source = _source(x, y, sample_weight, shuffle, generator)
     if isinstance(source, _Dataset) and not (steps or source.num_batches is not None):
         raise ValueError(f"x: {type(x).__name__} has no end, so say how many steps make an epoch")
     batches = Batches(source, steps, weights)
@@ -315,13 +359,13 @@ def make_batches(
     return batches
 
 
-def _source(x: Any, y: Any, sample_weight: Any, shuffle: bool | str) -> Any:
+def _source(x: Any, y: Any, sample_weight: Any, shuffle: bool | str, generator: np.random.Generator) -> Any:
     kind = type(x).__name__
     for name, value in (("y", y), ("sample_weight", sample_weight)):
         if value is not None:
             raise ValueError(f"{name}: the batches of a {kind} hold their own; do not give it beside x")
     if hasattr(x, "__getitem__") and not isinstance(x, str):
-        return _Dataset(x, bool(shuffle))
+        return _Dataset(x, bool(shuffle), generator)
     if hasattr(x, "__iter__") and not isinstance(x, str):
         return _Iterable(x)
     raise TypeError(f"x: expected arrays, a PyDataset or a generator, found {kind}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,6 @@ from tinyrnn.autograd import Tensor
 from tinyrnn.layers.base import (
     Layer,
     copied,
-    custom_object_scope,
     get_layer,
     is_shape,
     layers_inside,
@@ -22,12 +23,15 @@ from tinyrnn.layers.base import (
 from tinyrnn.layers.embedding import Embedding
 from tinyrnn.layers.graph import Graph, SymbolicTensor, in_order, shapes_of
 from tinyrnn.layers.input import Input, InputLayer
-from tinyrnn.naming import nearest, serialize
+from tinyrnn.naming import custom_object_scope, nearest, serialize
 from tinyrnn.nest import leaves, map_leaves
+from tinyrnn.resuming import progress_of
+from tinyrnn.saving.configs import describe, revive
+from tinyrnn.saving.model_files import load_model, load_weights, reading, save_model, save_weights
 from tinyrnn.summary import print_summary
 from tinyrnn.training import Trainer
 
-__all__ = ["Functional", "Model", "Sequential", "clone_model"]
+__all__ = ["Functional", "Model", "Sequential", "clone_model", "load_model", "model_from_json", "save_model"]
 
 
 # --- models -----------------------------------------------------------------------------------------------
@@ -129,6 +133,92 @@ class Model(Trainer, Layer):
     ) -> None:
         """Print a table of the layers; for the arguments see `tinyrnn.summary.print_summary`."""
         print_summary(self, line_length, positions, print_fn, expand_nested, show_trainable, layer_range)
+
+    def children(self) -> Iterator[tuple[str, Any]]:
+        """Yield what may hold layers, by the names it has in files: of a row or a graph ``layers`` first."""
+        if "_layers" in vars(self):
+            yield "layers", self.layers
+        yield from super().children()
+
+    # --- files ---
+
+    def save(self, filepath: str | os.PathLike, overwrite: bool = True, zipped: bool | None = None) -> None:
+        """Write the model to a file that `tinyrnn.load_model` and Keras 3 open.
+
+        It holds the layers, the weights, how the model was compiled, the optimizer's state, and where the
+        random numbers of dropout and shuffling stand, so that training goes on from it as if it had not
+        stopped. The states of stateful layers are not in it (see `get_states`). The file is there whole or
+        not at all.
+
+        Parameters
+        ----------
+        filepath : str or path
+            Ends in ``.keras``.
+        overwrite : bool
+            Replace a file that is there.
+        zipped : bool, optional
+            Accepted; the file is a zip archive.
+
+        Raises
+        ------
+        ValueError
+            For another ending, or before the model is built.
+        FileExistsError
+            If there is a file that may not be replaced.
+        OSError
+            If it cannot be written; a file that was there is as it was.
+        """
+        save_model(self, filepath, overwrite, zipped)
+
+    def save_weights(self, filepath: str | os.PathLike, overwrite: bool = True) -> None:
+        """Write the weights and the optimizer's state to a file ``.weights.h5``; errors as for `save`."""
+        save_weights(self, filepath, overwrite)
+
+    def load_weights(
+        self, filepath: str | os.PathLike, skip_mismatch: bool = False, by_name: bool = False
+    ) -> None:
+        """Read weights, and the optimizer's state if the model is compiled and the file has it.
+
+        Parameters
+        ----------
+        filepath : str or path
+            ``.weights.h5`` or ``.keras``, of tinyrnn or Keras, or an ``.h5`` of Keras 2.
+        skip_mismatch : bool
+            Leave layers as they are, with a warning, for which the file has other arrays or none.
+        by_name : bool
+            Of an ``.h5`` take the layers by their names and not by their order.
+
+        Raises
+        ------
+        ModelFileError
+            If the file is damaged or does not fit; all weights are then as they were.
+        OSError
+            If it cannot be read.
+        """
+        load_weights(self, filepath, skip_mismatch, by_name)
+
+    def save_progress(self, filepath: str | os.PathLike, epoch: int, batch: int) -> None:
+        """Write, in the middle of fit, weights and all that the next step depends on.
+
+        Parameters
+        ----------
+        filepath : str or path
+            Ends in ``.weights.h5``; `load_weights` reads it too.
+        epoch, batch : int
+            What comes next, counted from 0.
+        """
+        save_weights(self, filepath, progress=progress_of(self, epoch, batch))
+
+    def load_progress(self, filepath: str | os.PathLike) -> None:
+        """Let the fit that begins go on from what `save_progress` wrote; errors as for `load_weights`."""
+        self.resume_from = load_weights(self, filepath)
+
+    def to_json(self, **kwargs: Any) -> str:
+        """Return the model without its weights as JSON, which `model_from_json` and Keras 3 read.
+
+        Arguments are those of `json.dumps`.
+        """
+        return json.dumps(describe(self), **kwargs)
 
     # --- where it begins and ends ---
 
@@ -356,6 +446,18 @@ class Functional(Model):
 def clone_model(model: Model) -> Model:
     """Return a model with the same layers, all of them new, with weights of their own."""
     return model.clone()
+
+
+def model_from_json(json_string: str, custom_objects: Mapping[str, Any] | None = None) -> Model:
+    """Make a model, with new weights, of what `Model.to_json` returned, here or in Keras 3.
+
+    Raises
+    ------
+    ModelFileError
+        If it is no model, or has a layer or a setting that tinyrnn does not.
+    """
+    with reading("model_from_json"):
+        return revive(json.loads(json_string), custom_objects)
 
 
 # --- models in a row --------------------------------------------------------------------------------------

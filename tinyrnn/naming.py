@@ -8,7 +8,9 @@ import re
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,8 @@ __all__ = [
     "auto_name",
     "by_name",
     "clear_session",
+    "custom_object_scope",
+    "is_ours",
     "lookup",
     "nearest",
     "serialize",
@@ -105,8 +109,51 @@ class Configurable:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Any:
-        """Make an object from what `get_config` returned."""
-        return cls(**config)
+        """Make an object from what `get_config` returned, here or in any version of Keras.
+
+        Raises
+        ------
+        ValueError
+            For a setting of Keras that is not supported.
+        """
+        return cls(**(_known(cls, config) if is_ours(cls) else config))
+
+
+# What Keras writes, or wrote, that is no setting here, with the values for which that does not matter.
+_MEANINGLESS: dict[str, tuple] = {
+    "data_format": (None, "channels_last"),
+    "decay": (0.0,),
+    "lora_alpha": (None,),
+    "lora_rank": (None,),
+    "quantization_config": (None,),
+    "ragged": (None, False),
+    "renorm": (False,),
+    "sparse": (None, False),
+    "time_major": (False,),
+}
+_WITHOUT_EFFECT = frozenset(
+    {"autocast", "batch_input_shape", "dtype", "fn", "implementation", "input_length", "is_legacy_optimizer",
+     "jit_compile", "use_cudnn"}
+)  # fmt: skip
+
+
+def _known(cls: type[Configurable], config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a configuration the constructor takes; the rest must mean nothing."""
+    parameters = cls._parameters()
+    for key, value in config.items():
+        if key in parameters or key in _WITHOUT_EFFECT:
+            continue
+        if key in _MEANINGLESS:
+            if value not in _MEANINGLESS[key]:
+                raise ValueError(f"{cls.__name__}: {key}={value!r} is not supported")
+        elif value not in (None, False):
+            warn_user(f"{cls.__name__}: ignored {key}={value!r}, which is no setting here")
+    return {key: value for key, value in config.items() if key in parameters}
+
+
+def is_ours(cls: type) -> bool:
+    """Whether a class belongs to this package and not to a user."""
+    return cls.__module__.partition(".")[0] == __name__.partition(".")[0]
 
 
 def _clone(value: Any) -> Any:
@@ -116,9 +163,20 @@ def _clone(value: Any) -> Any:
 
 
 def serialize(value: Any) -> Any:
-    """Return `value` as plain Python values: objects as ``{"class_name", "config"}``, functions by name."""
+    """Return `value` as plain Python values, functions by their name.
+
+    Objects become ``{"module", "class_name", "config", "registered_name"}``, as Keras writes them; those that
+    Keras has too have its module.
+    """
     if isinstance(value, Configurable):
-        return {"class_name": type(value).__name__, "config": value.get_config()}
+        cls = type(value)
+        ours = is_ours(cls)
+        return {
+            "module": _module_in_keras(cls) if ours else cls.__module__,
+            "class_name": cls.__name__,
+            "config": value.get_config(),
+            "registered_name": None if ours and cls.__name__ != "Functional" else cls.__name__,
+        }
     if isinstance(value, list | tuple):
         return type(value)(serialize(v) for v in value)
     if isinstance(value, Mapping):
@@ -128,6 +186,36 @@ def serialize(value: Any) -> Any:
     if inspect.isfunction(value) or hasattr(value, "__wrapped__"):
         return value.__name__
     return value
+
+
+def _module_in_keras(cls: type) -> str:
+    """``tinyrnn.layers.recurrent -> keras.layers``, as Keras's own files have it."""
+    family, _, file = cls.__module__.partition(".")[2].partition(".")
+    if family == "models":
+        return "keras.src.models.functional" if cls.__name__ == "Functional" else "keras"
+    return f"keras.{family}.schedules" if file == "schedules" else f"keras.{family}"
+
+
+# --- objects from names -----------------------------------------------------------------------------------
+
+_custom: ContextVar[Mapping[str, Any]] = ContextVar("custom objects", default={})  # noqa: B039 - never changed
+
+
+@contextmanager
+def custom_object_scope(objects: Mapping[str, Any] | None) -> Iterator[None]:
+    """Know classes and functions by these names, before all others, inside a ``with``.
+
+    Parameters
+    ----------
+    objects : mapping of str to class or function, optional
+        A name may have Keras's prefix (``"Custom>Peephole"``).
+    """
+    named = {name.rpartition(">")[2]: value for name, value in (objects or {}).items()}
+    token = _custom.set({**_custom.get(), **named})
+    try:
+        yield
+    finally:
+        _custom.reset(token)
 
 
 def lookup(kind: str, identifier: Any, table: Mapping[str, Any]) -> Any:
@@ -166,6 +254,9 @@ def lookup(kind: str, identifier: Any, table: Mapping[str, Any]) -> Any:
 
 
 def _find(kind: str, name: str, table: Mapping[str, Any]) -> Any:
+    custom = _custom.get()
+    if name in custom:
+        return custom[name]
     if name not in table:
         raise ValueError(f"unknown {kind} {name!r}{nearest(name, table)}")
     return table[name]

@@ -11,7 +11,7 @@ import numpy as np
 
 from tinyrnn import losses, metrics, optimizers
 from tinyrnn.autograd import Tensor, no_grad
-from tinyrnn.backend import to_host
+from tinyrnn.backend import new_generator, to_host
 from tinyrnn.blas import quiet_blas
 from tinyrnn.callbacks import CallbackList, History
 from tinyrnn.compiling import Average, CompiledLoss, CompiledMetrics, distinct, outputs_of
@@ -20,6 +20,7 @@ from tinyrnn.layers.base import penalties, warn_old_spelling
 from tinyrnn.naming import serialize, warn_user
 from tinyrnn.nest import leaves, map_leaves
 from tinyrnn.ops import to_array
+from tinyrnn.resuming import go_on
 
 __all__ = ["Trainer"]
 
@@ -37,17 +38,25 @@ class Trainer:
         Of the last fit.
     stop_training : bool
         Set by callbacks to end fit after the current batch.
+    in_training : tuple, optional
+        The data and the callbacks of the fit that is going on.
+    resume_from : dict, optional
+        Set by a callback at the beginning of fit that has found where an earlier one has stopped, see
+        `tinyrnn.resuming`.
     """
 
     output_names: list[str] | None = None
     optimizer: optimizers.Optimizer | None = None
     history: History | None = None
     stop_training = False
+    in_training: tuple | None = None
+    resume_from: dict[str, Any] | None = None
     compiled = False
     _compiled_with: dict[str, Any] | None = None
     _compiled_loss: CompiledLoss | None = None
     _compiled_metrics: CompiledMetrics | None = None
     _loss_average: Average | None = None
+    _generator: np.random.Generator | None = None  # shuffles; part of a saved model, as dropout's are
     _to_train: list | None = None  # the weights that the optimizer was built for
     _warned_missing = False  # weights without a gradient
     _warned_loss = False  # nan or infinite
@@ -98,6 +107,7 @@ class Trainer:
         compiled_loss = None if loss is None else CompiledLoss(loss, loss_weights, names)
         compiled_metrics = CompiledMetrics(metrics, weighted_metrics, names)
         self.optimizer, self.loss = found, loss
+        self._generator = self._generator or new_generator()
         self._compiled_loss, self._compiled_metrics = compiled_loss, compiled_metrics
         self._loss_average = Average("loss")
         self._to_train = None
@@ -322,16 +332,24 @@ class Trainer:
             batch_size=batch_size,
             steps=steps_per_epoch,
             shuffle=shuffle,
+            generator=self._generator,
         )
         validation = self._validation(validation_data, validation_batch_size or batch_size, validation_steps)
         is_due = _when(validation_freq)
         self._build_for(batches.peek())
         callbacks = self._callback_list(callbacks, verbose, batches, epochs=epochs, add_history=True)
         self.stop_training = self._warned_loss = False
-        with quiet_blas, closing(callbacks):
-            callbacks.on_train_begin()
-            logs = self._train_epochs(range(initial_epoch, epochs), batches, validation, is_due, callbacks)
-            callbacks.on_train_end(logs)
+        self.in_training, self.resume_from = (batches, callbacks), None
+        try:
+            with quiet_blas, closing(callbacks):
+                callbacks.on_train_begin()
+                if self.resume_from is not None:
+                    initial_epoch = self.resume_from["epoch"]
+                run = range(initial_epoch, epochs)
+                logs = self._train_epochs(run, batches, validation, is_due, callbacks)
+                callbacks.on_train_end(logs)
+        finally:
+            self.in_training = self.resume_from = None
         return self.history
 
     def evaluate(
@@ -480,8 +498,12 @@ class Trainer:
     ) -> dict[str, Any]:
         logs: dict[str, Any] = {}
         steps_before = self.optimizer.iterations
+        if self.resume_from is not None and not self.resume_from["batch"]:
+            go_on(self, self.resume_from)
         try:
             for epoch in epochs:
+                if self.stop_training:
+                    break
                 if batches.peek() is None:
                     warn_user(f"x: the data have ended before epoch {epoch + 1}")
                     break
@@ -490,8 +512,6 @@ class Trainer:
                     found = self._test_epoch(validation, callbacks)
                     logs |= {f"val_{key}": value for key, value in found.items()}
                 callbacks.on_epoch_end(epoch, logs)
-                if self.stop_training:
-                    break
         finally:
             if self.optimizer.iterations > steps_before:
                 self.optimizer.finalize_variable_values(self._weights_to_train())
@@ -500,8 +520,8 @@ class Trainer:
     def _train_epoch(self, epoch: int, batches: Batches, callbacks: CallbackList) -> dict[str, Any]:
         self.reset_metrics()
         callbacks.on_epoch_begin(epoch)
-        logs: dict[str, Any] = {}
-        for step, data in batches.epoch():
+        first, logs = self._go_on_in(epoch)
+        for step, data in batches.epoch(first):
             callbacks.on_train_batch_begin(step)
             logs = self.train_step(data)
             self._watch_loss(logs, epoch, step)
@@ -509,6 +529,14 @@ class Trainer:
             if self.stop_training:
                 break
         return dict(logs)
+
+    def _go_on_in(self, epoch: int) -> tuple[int, dict[str, Any]]:
+        """Return the first batch of an epoch, and the logs so far: where an earlier fit has stopped in it."""
+        found = self.resume_from
+        if found is None or not found["batch"] or found["epoch"] != epoch:
+            return 0, {}
+        go_on(self, found)
+        return found["batch"], self.get_metrics_result()
 
     def _watch_loss(self, logs: dict[str, Any], epoch: int, step: int) -> None:
         loss = logs.get("loss", 0.0)

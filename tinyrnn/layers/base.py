@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -44,6 +45,7 @@ class _Running:
 
 class _State(threading.local):
     running: _Running | None = None
+    values_to_load: int | None = None  # how many more values weights may have; None for no limit
 
 
 _state = _State()
@@ -168,11 +170,37 @@ class Layer(Configurable):
         dtype : str, optional
             The layer's by default.
         """
-        values = initializers.get(initializer)(tuple(shape), dtype or self.dtype)
+        shape, dtype = tuple(shape), dtype or self.dtype
+        if _state.values_to_load is None:
+            values = initializers.get(initializer)(shape, dtype)
+        else:
+            values = self._room_for(name, shape, dtype)
         variable = Variable(values, name, trainable and self._trainable, regularizer, constraint)
         variable.path = f"{self.name}/{name}"
         self._own_weights.append((variable, trainable))
         return variable
+
+    def _room_for(self, name: str, shape: tuple, dtype: str) -> np.ndarray:
+        """Return zeros that values of a file will replace."""
+        _state.values_to_load -= math.prod(shape)
+        if _state.values_to_load < 0:
+            raise ValueError(f"{self.name}: {name} of shape {shape} has more values than the file holds")
+        return np.zeros(shape, dtype)
+
+    def children(self) -> Iterator[tuple[str, Any]]:
+        """Yield what may hold layers, by the names it has in files.
+
+        As in Keras: the attributes by alphabet, those with an underscore last. A value is a layer, or a list
+        or dictionary in which there may be layers.
+        """
+        for key in sorted(vars(self), key=lambda key: (key.startswith("_"), key)):
+            if key not in _WITHOUT_LAYERS and isinstance(vars(self)[key], Layer | list | tuple | dict):
+                yield key, vars(self)[key]
+
+    @property
+    def own_weights(self) -> list[Variable]:
+        """The weights that belong to no layer inside: trainable ones first, in the order they were made."""
+        return [w for w, _ in sorted(self._own_weights, key=lambda pair: not pair[1])]
 
     @property
     def sublayers(self) -> list[Layer]:
@@ -189,8 +217,7 @@ class Layer(Configurable):
     @property
     def weights(self) -> list[Variable]:
         """Its own weights, trainable ones first, then those of the layers inside; each once."""
-        own = sorted(self._own_weights, key=lambda pair: not pair[1])
-        found = {id(w): w for w, _ in own}
+        found = {id(w): w for w in self.own_weights}
         for layer in self.sublayers:
             found.update({id(w): w for w in layer.weights})
         return list(found.values())
@@ -521,8 +548,8 @@ class Layer(Configurable):
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
 
 
-# Attributes of a layer that hold many things, but no layers.
-_WITHOUT_LAYERS = ("calls", "build_shape", "_call_losses", "_own_weights")
+# Attributes of a layer that hold many things, but no layers of its own.
+_WITHOUT_LAYERS = ("calls", "build_shape", "_call_losses", "_own_weights", "_compiled_with", "_to_train")
 
 _building = threading.RLock()  # two threads may call a new layer at once: one builds, the other waits
 
@@ -550,18 +577,20 @@ def get_layer(layer: Any) -> Layer:
 
 
 @contextmanager
-def custom_object_scope(objects: Mapping[str, type[Layer]] | None) -> Iterator[None]:
-    """Know classes of layers by other names, or other classes by these names, inside a ``with``."""
-    before = {name: _classes.get(name) for name in objects or {}}
-    _classes.update(objects or {})
+def values_from_file(count: int) -> Iterator[None]:
+    """Draw no initial values inside a ``with``: those of a file, `count` in all, will take their place.
+
+    Raises
+    ------
+    ValueError
+        As soon as weights are made that have more: whatever a file claims, no more memory is taken than it
+        has numbers for.
+    """
+    before, _state.values_to_load = _state.values_to_load, count
     try:
         yield
     finally:
-        for name, known in before.items():
-            if known is None:
-                del _classes[name]
-            else:
-                _classes[name] = known
+        _state.values_to_load = before
 
 
 def layers_inside(layer: Layer) -> list[Layer]:

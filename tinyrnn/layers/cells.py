@@ -6,7 +6,7 @@ The equations are in `tinyrnn.recurrent.cells`; here they get weights, dropout a
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from numbers import Real
 from typing import Any
@@ -374,6 +374,15 @@ class CallCell(Layer):
         if not isinstance(self.cell, Layer):
             changes = {"cell": deepcopy(self.cell)} | changes
         return super().clone(**changes)
+
+    def children(self) -> Iterator[tuple[str, Any]]:
+        """Yield what the cell does: in files there is no wrapper around it."""
+        return self.cell.children() if isinstance(self.cell, Layer) else iter(())
+
+    @property
+    def own_weights(self) -> list[Any]:
+        """Those of the cell."""
+        return self.cell.own_weights if isinstance(self.cell, Layer) else []
 
     @property
     def state_size(self) -> Any:

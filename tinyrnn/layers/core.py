@@ -8,6 +8,7 @@ from typing import Any
 
 from tinyrnn import activations, constraints, initializers, ops, regularizers
 from tinyrnn.layers.base import Layer, is_shape, map_shapes, positive_int, warn_old_spelling
+from tinyrnn.naming import lookup
 from tinyrnn.nest import leaves
 
 __all__ = ["Activation", "Dense", "Lambda", "LeakyReLU", "Masking", "ReLU", "SameShape", "Softmax"]
@@ -274,8 +275,9 @@ class Lambda(Layer):
 
     Notes
     -----
-    A function cannot be written down: the configuration has its name, and a layer made from that needs the
-    function given again, ``Lambda.from_config({**config, "function": f})``.
+    A function cannot be written down: the configuration has its name, and whoever makes a layer from that
+    gives the function again, ``custom_objects={"name": function}``. Functions that Keras has packed into a
+    file are never run.
 
     Raises
     ------
@@ -292,6 +294,8 @@ class Lambda(Layer):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
+        if isinstance(function, str):
+            function = _function_by_name(self.name, function)
         if not callable(function):
             raise TypeError(f"{self.name}: function: expected something to call, found {function!r}")
         self.function = function
@@ -319,3 +323,10 @@ class Lambda(Layer):
         """Call the function."""
         given = {"mask": mask, "training": training}
         return self.function(inputs, **{name: given[name] for name in self._takes}, **self.arguments)
+
+
+def _function_by_name(layer: str, name: str) -> Callable:
+    try:
+        return lookup("function", name, {})
+    except ValueError as error:
+        raise ValueError(f"{layer}: {error}; give it in custom_objects={{{name!r}: ...}}") from error

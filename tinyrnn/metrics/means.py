@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -85,6 +85,11 @@ class MeanMetricWrapper(_FunctionMean):
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments, those for the function among them."""
         return super().get_config() | self.kwargs
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> MeanMetricWrapper:
+        """Make a metric of what `get_config` returned: every argument it does not know is the function's."""
+        return cls(**config)
 
 
 # --- accuracies -------------------------------------------------------------------------------------------
