@@ -23,12 +23,14 @@ from tinyrnn.backend import floatx, set_floatx
 from tinyrnn.gradcheck import gradcheck
 from tinyrnn.layers import Input
 from tinyrnn.models import Model, Sequential, load_model
+from tinyrnn.saving import ModelFileError
 from tinyrnn.utils import set_random_seed
 from tinyrnn.version import __version__
 
 __all__ = [
     "Input",
     "Model",
+    "ModelFileError",
     "Sequential",
     "Tensor",
     "__version__",

@@ -138,7 +138,7 @@ class Model(Trainer, Layer):
         """Yield what may hold layers, by the names it has in files: of a row or a graph ``layers`` first."""
         if "_layers" in vars(self):
             yield "layers", self.layers
-        yield from super().children()
+        yield from (child for child in super().children() if child[0] != "_layers")
 
     # --- files ---
 

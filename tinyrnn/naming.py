@@ -20,6 +20,7 @@ __all__ = [
     "auto_name",
     "by_name",
     "clear_session",
+    "custom_object",
     "custom_object_scope",
     "is_ours",
     "lookup",
@@ -216,6 +217,11 @@ def custom_object_scope(objects: Mapping[str, Any] | None) -> Iterator[None]:
         yield
     finally:
         _custom.reset(token)
+
+
+def custom_object(name: str) -> Any:
+    """Return what `custom_object_scope` knows by this name; None outside of any."""
+    return _custom.get().get(name)
 
 
 def lookup(kind: str, identifier: Any, table: Mapping[str, Any]) -> Any:

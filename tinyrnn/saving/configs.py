@@ -33,6 +33,7 @@ FAMILIES = {
     "keras.regularizers": regularizers,
 }
 UNKNOWN_TO_KERAS = ("kernel",)  # how a layer is run is nobody's business but this machine's
+RESOLVED = {"activation": "linear", "data_format": "channels_last"}  # what None stands for
 ALIASES = {"uniform": "random_uniform", "normal": "random_normal"}
 
 
@@ -45,8 +46,8 @@ def describe(model: Any) -> dict[str, Any]:
     if getattr(model, "_graph", None) is None and not hasattr(model, "input"):
         found["build_config"] = {"input_shape": map_shapes(list, model.build_shape)}
     if model.compiled:
-        settings = {"run_eagerly": False, "steps_per_execution": 1, "jit_compile": False}
-        found["compile_config"] = portable(model.get_compile_config()) | settings
+        settings = portable(model.get_compile_config())
+        found["compile_config"] = {key: value for key, value in settings.items() if value is not None}
     return found
 
 
@@ -80,7 +81,9 @@ def _is_default(setting: Any, parameter: inspect.Parameter | None) -> bool:
             return True
     if parameter is None or parameter.default is inspect.Parameter.empty or parameter.name == "name":
         return False
-    default = parameter.default
+    default = RESOLVED.get(parameter.name) if parameter.default is None else parameter.default
+    if setting is None and parameter.default is None:
+        return True
     if isinstance(default, str) and isinstance(setting, dict) and not setting.get("config"):
         return snake_case(setting["class_name"]) == ALIASES.get(default, default)
     return type(setting) is type(default) and setting == default

@@ -180,7 +180,7 @@ def save_weights(
     path = Path(filepath)
     if not path.name.endswith(".weights.h5"):
         raise ValueError(
-            f"{model.name}.save_weights: expected a file name that ends in .weights.h5, found {path.name!r}"
+            f"{model.name}.save_weights: expected a name that ends in .weights.h5, found {path.name!r}"
         )
     _check(model, "save_weights")
     _may_write(path, overwrite)
