@@ -21,7 +21,7 @@ from tinyrnn.layers.base import (
     stateful_layers,
 )
 from tinyrnn.layers.embedding import Embedding
-from tinyrnn.layers.graph import Graph, SymbolicTensor, in_order, shapes_of
+from tinyrnn.layers.graph import Graph, SymbolicTensor, in_order, is_symbolic, shapes_of
 from tinyrnn.layers.input import Input, InputLayer
 from tinyrnn.naming import custom_object_scope, nearest, serialize
 from tinyrnn.nest import leaves, map_leaves
@@ -769,7 +769,10 @@ def _graph_from_config(config: Mapping[str, Any]) -> dict[str, Any]:
                 f"{config.get('name')}: layer {name!r} has {made} calls in the graph, but more are used"
             )
         node = nodes[name][made]
-        layers[name](*_read(node["args"], tensor), **_read(node["kwargs"], tensor))
+        args, kwargs = _read(node["args"], tensor), _read(node["kwargs"], tensor)
+        if not is_symbolic([args, kwargs]):  # it would compute, and leave no call behind
+            raise ValueError(f"{config.get('name')}: layer {name!r} is called on nothing of the graph")
+        layers[name](*args, **kwargs)
 
     for name in layers:
         while len(layers[name].calls) < len(nodes[name]):
