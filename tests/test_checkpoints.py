@@ -338,7 +338,7 @@ np.savez(folder + "/end.npz", *model.get_weights(), losses=history.history["loss
 
 
 def run(program, folder, save_freq, kill_after=None):
-    """Run the program to its end, or kill it some seconds after it has begun to train; return how long it ran."""
+    """Run the program, or kill it some seconds after it has begun to train; return how long it ran."""
     command = [sys.executable, str(program), str(folder), str(save_freq)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "begun\n"
