@@ -76,6 +76,9 @@ class Value(Symbolic):
     def __bool__(self) -> bool:
         raise TypeError("a branch on a value; use ops.where")
 
+    def __array__(self, *_: Any, **__: Any) -> np.ndarray:
+        raise TypeError("there are no numbers before the graph runs")
+
     def __repr__(self) -> str:
         return f"<Value {self.name} shape={self.shape} dtype={self.dtype}>"
 
