@@ -402,6 +402,27 @@ def test_what_the_file_holds(tmp_path):
     model.fit(draw(2, 6, F), draw(2, 2), verbose=0)  # exporting leaves nothing behind in the layers
 
 
+def test_any_batch_though_the_model_names_one(equal):
+    equal(chain(layers.Flatten(), Dense(2), shape=(5, F), batch_size=2), draw(3, 5, F))
+
+
+def test_the_steps_of_a_mask_are_sorted_once(equal, tmp_path):
+    equal(chain(Masking(), Bidirectional(LSTM(U, return_sequences=True)), GRU(U)), *masked_inputs("holes"))
+    nodes = onnx.load(tmp_path / "model.onnx").graph.node
+    assert [node.op_type for node in nodes].count("ScatterElements") == 1
+    assert [node.op_type for node in nodes].count("LSTM") == 2
+
+
+def test_a_graph_that_is_not_valid_is_not_written(tmp_path, monkeypatch):
+    def refuse(proto, full_check):
+        raise onnx.checker.ValidationError(f"{type(proto).__name__}, full_check={full_check}")
+
+    monkeypatch.setattr(onnx.checker, "check_model", refuse)
+    with pytest.raises(onnx.checker.ValidationError, match="ModelProto, full_check=True"):
+        export_onnx(chain(Dense(2)), tmp_path / "x")
+    assert not (tmp_path / "x").exists()
+
+
 # --- what cannot be exported ------------------------------------------------------------------------------
 
 

@@ -260,6 +260,7 @@ def changed(state, key, value):
          "'bias_hh_l0' is missing; by the other keys, expected are 1 layers, 1 directions, biases"),
         (changed(arrays(), "weight_ih_l2", np.ones((4 * U, U))),
          "'weight_ih_l1' is missing; by the other keys, expected are 3 layers, 1 directions, biases"),
+        (changed(arrays(), f"weight_ih_l{10**15}", np.ones(1)), "'weight_ih_l1' is missing"),
         (changed(arrays(), "bias_hh_l0_reverse", np.ones(4 * U)), "'weight_ih_l0_reverse' is missing"),
         (changed(arrays(), "weight_hh_l0", np.ones((2 * U, U))),
          "'weight_hh_l0': expected shape (G * units, units) with G = 1 (nn.RNN), 3 (nn.GRU) or 4 (nn.LSTM), "

@@ -182,8 +182,8 @@ def _apply(layer: Layer, x: Any, *args: Any, **kwargs: Any) -> Tensor:
     try:
         if not isinstance(x, Tensor) or args or kwargs:
             raise ValueError(f"takes more than one input; {SUPPORTED}")
-        if layer.dtype == "float64":
-            raise ValueError("computes in float64; supported is float32")
+        if np.dtype(layer.dtype).kind == "f" and layer.dtype != "float32":
+            raise ValueError(f"computes in {layer.dtype}; supported is float32")
         x.data.builder.scope = layer.name
         export = _model if _is_model(layer) else EXPORTS.get(type(layer), _trace)
         y = export(layer, layer._as_tensor(x))
@@ -207,8 +207,6 @@ def _trace(layer: Layer, x: Tensor) -> Tensor:
         y = layer.call(x, **{name: value for name, value in given.items() if name in takes})
     except AttributeError as error:
         raise ValueError(f"it computes with more than operators and tinyrnn.ops ({error})") from error
-    if y is x:  # which keeps its own mask
-        y = Tensor(x.data)
     layer._mask_out(x, y, x.mask)
     return y
 

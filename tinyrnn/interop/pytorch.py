@@ -7,7 +7,7 @@ of the two, but for the GRU, where the reset gate comes between them.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,9 +74,9 @@ class Layout:
         kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")[: 4 if self.has_biases else 2]
         return [f"{self.prefix}{kind}_l{n}{direction}" for kind in kinds]
 
-    def all_keys(self) -> list[str]:
-        """Return all names, layer by layer."""
-        return [key for n in range(self.depth) for d in self.directions for key in self.keys(n, d)]
+    def all_keys(self) -> Iterator[str]:
+        """Yield all names, layer by layer."""
+        return (key for n in range(self.depth) for d in self.directions for key in self.keys(n, d))
 
 
 # --- from PyTorch -----------------------------------------------------------------------------------------
@@ -290,7 +290,7 @@ def to_torch(layers: Any) -> dict[str, Any]:
         for value in _from_keras(kind, *(w.numpy() for w in one.weights))
     ]
     arrays = zip(layout.all_keys(), values, strict=True)
-    return {key: torch.from_numpy(np.array(value, order="C")) for key, value in arrays}
+    return {key: torch.from_numpy(np.ascontiguousarray(value)) for key, value in arrays}
 
 
 def _from_keras(kind: Kind, kernel: np.ndarray, recurrent: np.ndarray, *bias: np.ndarray) -> list[np.ndarray]:
