@@ -8,7 +8,8 @@ BIN    := $(VENV)/bin
 demo: $(VENV)/.demo       ## train an LSTM on film reviews, print its accuracy, draw its curves
 	$(BIN)/python examples/imdb_lstm.py $(ARGS)
 
-test: $(VENV)/.test       ## run the whole test suite
+# Tests that need PyTorch are skipped without it; EXTRAS=torch installs it.
+test: $(VENV)/.test $(EXTRAS:%=$(VENV)/.%)  ## run the whole test suite
 	$(BIN)/python -m pytest -n auto
 
 lint: $(VENV)/.lint       ## check style and layout
@@ -32,11 +33,9 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "tinyrnn needs Python 3.10 or later")'
 	$(PYTHON) -m venv $(VENV)
 
-# One stamp per set of extras: installed again when the metadata change.
+# One stamp per set of extras, most of them of one that has its name: installed again when the metadata change.
+$(VENV)/.%: extras = [$*]
 $(VENV)/.demo: extras = [plot,datasets]
-$(VENV)/.test: extras = [test]
-$(VENV)/.lint: extras = [lint]
-$(VENV)/.bench: extras = [bench]
 $(VENV)/.%: setup.cfg pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.$(extras)'
 	touch $@
