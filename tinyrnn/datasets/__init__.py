@@ -3,6 +3,6 @@
 The folder is the user's cache folder for tinyrnn, or what the environment variable ``TINYRNN_DATA`` names.
 """
 
-from tinyrnn.datasets import imdb
+from tinyrnn.datasets import cmudict, electricity, imdb, spoken_vowels, treebank
 
-__all__ = ["imdb"]
+__all__ = ["cmudict", "electricity", "imdb", "spoken_vowels", "treebank"]
