@@ -1,6 +1,6 @@
 """Every example runs, in a small setting of the same code, on data made here: no network, no waiting.
 
-The examples lie on the path (see setup.cfg): a test imports one and calls its `main` with what a user would type.
+The examples lie on the path (see setup.cfg): a test imports one and calls its `main` with what a user types.
 """
 
 from pathlib import Path

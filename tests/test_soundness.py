@@ -194,7 +194,7 @@ FLOORS = """
 version naming nest
 backend progress plotting native
 threads
-blas
+blas decoding
 autograd
 ops
 lookup gradcheck activations initializers regularizers constraints preprocessing

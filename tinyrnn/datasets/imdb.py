@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-from collections import Counter
 from typing import Any
 
 import numpy as np
 
 from tinyrnn.datasets.fetch import Arrays, Carrier, RawFile, cached, fetch, progress
+from tinyrnn.datasets.labelled_texts import held_out
 from tinyrnn.preprocessing.text import Tokenizer, text_to_word_sequence
 
 __all__ = ["get_word_index", "load_data"]
@@ -27,7 +27,6 @@ REVIEWS = RawFile(
 )
 CODING = "coding 1"  # count up when `_code` changes: cached arrays are then made again
 HELD_OUT = 2500  # reviews of each label
-SPLIT_SEED = 113
 
 
 def load_data(
@@ -139,13 +138,13 @@ def get_word_index(path: str = "imdb.npz") -> dict[str, int]:
 
 def _stored(path: str) -> Arrays:
     made_from = f"{REVIEWS.sources[0].sha256} {CODING}"
-    return cached(path, made_from, lambda: _code(*_read_reviews(fetch(REVIEWS))))
+    return cached(path, made_from, lambda: _code(*read_reviews(fetch(REVIEWS))))
 
 
-def _read_reviews(table: bytes) -> tuple[list[str], np.ndarray]:
-    """Return texts and labels of the rows that come from IMDB (the others are sentences from elsewhere)."""
+def read_reviews(table: bytes, source: str = "imdb") -> tuple[list[str], np.ndarray]:
+    """Return texts and labels of the rows of the file that come from `source`."""
     rows = csv.DictReader(io.StringIO(table.decode("utf-8"), newline=""))
-    reviews = [(row["text"], int(row["label"])) for row in rows if row["source"] == "imdb"]
+    reviews = [(row["text"], int(row["label"])) for row in rows if row["source"] == source]
     texts, labels = zip(*reviews, strict=True)
     return list(texts), np.array(labels, np.int64)
 
@@ -155,7 +154,7 @@ def _code(texts: list[str], labels: np.ndarray) -> Arrays:
     words = [
         text_to_word_sequence(text.replace("<br />", " ")) for text in progress(texts, "Coding the reviews")
     ]
-    test = _held_out(texts, labels)
+    test = held_out(texts, labels, {0: HELD_OUT, 1: HELD_OUT})
     tokenizer = Tokenizer(lower=False)
     tokenizer.fit_on_texts(words[i] for i in np.flatnonzero(~test))
 
@@ -166,17 +165,6 @@ def _code(texts: list[str], labels: np.ndarray) -> Arrays:
         arrays[f"{part}_ends"] = np.cumsum([len(review) for review in ids])
         arrays[f"{part}_labels"] = labels[chosen]
     return arrays
-
-
-def _held_out(texts: list[str], labels: np.ndarray) -> np.ndarray:
-    """Return which reviews are for testing: of each label the same number, none that is in the rest too."""
-    times = Counter(texts)
-    once = np.array([times[text] == 1 for text in texts])
-    chance = np.random.RandomState(SPLIT_SEED)  # its draws are the same in every version of NumPy
-    test = np.zeros(len(texts), bool)
-    for label in (0, 1):
-        test[chance.permutation(np.flatnonzero(once & (labels == label)))[:HELD_OUT]] = True
-    return test
 
 
 def _limit(
