@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-__all__ = ["plot_bars", "plot_forecast", "plot_history"]
+__all__ = ["plot_bars", "plot_forecast", "plot_histories", "plot_history"]
 
 COLUMNS = 3
 PANEL = (4.2, 3.2)  # inches
+DPI = 100
 
 
 def plot_history(history: Any, path: str | os.PathLike | None = None) -> Any:
@@ -40,22 +41,52 @@ def plot_history(history: Any, path: str | os.PathLike | None = None) -> Any:
     ValueError
         If nothing was recorded.
     """
-    curves, epochs_of = (
-        (history, {}) if isinstance(history, Mapping) else (history.history, history.epochs_of)
-    )
-    panels = list(dict.fromkeys(key.removeprefix("val_") for key in curves))
-    if not panels:
-        raise ValueError("history: nothing was recorded")
-    columns = min(COLUMNS, len(panels))
-    rows = math.ceil(len(panels) / columns)
-    figure, grid = _new_figure(PANEL[0] * columns, PANEL[1] * rows, rows, columns)
-    for axes, name in zip(grid, panels, strict=False):
+    curves, epochs_of = _recorded(history)
+    panels = _panels(curves)
+    figure, grid = _grid(len(panels))
+    for axes, name in zip(grid, panels, strict=True):
         for key, label in ((name, "training"), (f"val_{name}", "validation")):
             if key in curves:
-                _draw_curve(axes, epochs_of.get(key, range(len(curves[key]))), curves[key], label)
+                _draw_curve(axes, epochs_of.get(key), curves[key], label=label)
         _finish_panel(axes, name)
-    for axes in grid[len(panels) :]:
-        axes.remove()
+    return _saved(figure, path)
+
+
+def plot_histories(histories: Mapping[str, Any], path: str | os.PathLike | None = None) -> Any:
+    """Draw several trainings side by side: one panel for the loss and every metric, one colour for each.
+
+    Parameters
+    ----------
+    histories : dict of str to (History or dict of str to list of float)
+        What fit returned, by the name that the legend shows.
+    path : str or path, optional
+        Where to save the figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Training is a thin line, validation a thick one.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+    ValueError
+        If nothing was recorded.
+    """
+    recorded = {name: _recorded(history) for name, history in histories.items()}
+    panels = _panels([key for curves, _ in recorded.values() for key in curves])
+    figure, grid = _grid(len(panels))
+    for axes, quantity in zip(grid, panels, strict=True):
+        for n, (name, (curves, epochs_of)) in enumerate(recorded.items()):
+            drawn = [key for key in (quantity, f"val_{quantity}") if key in curves]
+            for key in drawn:
+                thick = key == drawn[-1]
+                look = {"color": f"C{n}", "linewidth": 2 if thick else 0.8, "label": name if thick else None}
+                _draw_curve(axes, epochs_of.get(key), curves[key], **look)
+        _finish_panel(axes, quantity)
+        if any(f"val_{quantity}" in curves for curves, _ in recorded.values()):
+            axes.set_xlabel("epoch (thin: training, thick: validation)")
     return _saved(figure, path)
 
 
@@ -181,13 +212,36 @@ def _new_figure(width: float, height: float, rows: int, columns: int, **grid: An
 
 def _saved(figure: Any, path: str | os.PathLike | None) -> Any:
     if path is not None:
-        figure.savefig(path, dpi=150)
+        figure.savefig(path, dpi=DPI)
     return figure
 
 
-def _draw_curve(axes: Any, epochs: Any, values: list, label: str) -> None:
+def _recorded(history: Any) -> tuple[Mapping[str, list], Mapping[str, list]]:
+    """Return the values by quantity, and the epochs they belong to where those are known."""
+    return (history, {}) if isinstance(history, Mapping) else (history.history, history.epochs_of)
+
+
+def _panels(keys: Iterable[str]) -> list[str]:
+    panels = list(dict.fromkeys(key.removeprefix("val_") for key in keys))
+    if not panels:
+        raise ValueError("history: nothing was recorded")
+    return panels
+
+
+def _grid(panels: int) -> tuple[Any, list]:
+    """Return a figure of so many panels, in rows of at most `COLUMNS`, and the panels."""
+    columns = min(COLUMNS, panels)
+    rows = math.ceil(panels / columns)
+    figure, grid = _new_figure(PANEL[0] * columns, PANEL[1] * rows, rows, columns)
+    for axes in grid[panels:]:
+        axes.remove()
+    return figure, list(grid[:panels])
+
+
+def _draw_curve(axes: Any, epochs: list | None, values: list, **look: Any) -> None:
     marker = "o" if len(values) < 2 else None  # a single point has no line
-    axes.plot([epoch + 1 for epoch in epochs], values, label=label, marker=marker)
+    steps = range(len(values)) if epochs is None else epochs
+    axes.plot([epoch + 1 for epoch in steps], values, marker=marker, **look)
 
 
 def _finish_panel(axes: Any, name: str) -> None:
