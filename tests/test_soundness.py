@@ -201,7 +201,7 @@ lookup gradcheck activations initializers regularizers constraints preprocessing
 utils datasets losses recurrent
 metrics optimizers callbacks data
 layers
-compiling
+compiling inspection
 training
 summary
 models
