@@ -7,7 +7,7 @@ import tinyrnn
 from tinyrnn import Input, Model, Sequential, ops, recurrent
 from tinyrnn.autograd import Tensor, grad
 from tinyrnn.callbacks import Callback
-from tinyrnn.inspection import gradient_norms
+from tinyrnn.inspection import factor_per_step, gradient_norms
 from tinyrnn.layers import (
     GRU,
     LSTM,
@@ -358,3 +358,26 @@ def test_errors_say_what_is_missing(x, y):
     dense.compile("sgd", "mse")
     with pytest.raises(ValueError, match="gradient_norms: flat has no recurrent layer"):
         gradient_norms(dense, x[:, 0], y)
+
+
+# --- the factor of a step ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("norms", "factor"),
+    [
+        ([1.0, 2.0, 4.0, 8.0], 0.5),
+        ([8.0, 5.0, 2.0], 2.0),
+        ([np.nan, np.nan, 9.0, 3.0, 1.0, np.nan], 3.0),
+        ([1e-300, 1.0, 1e300], 1e-300),
+        ([0.0, 1.0], 0.0),
+    ],
+)
+def test_factor_per_step(norms, factor):
+    np.testing.assert_allclose(factor_per_step(np.array(norms)), factor, rtol=1e-10)
+
+
+@pytest.mark.parametrize("norms", [[1.0], [np.nan, 1.0], [[1.0, 2.0]]])
+def test_factor_per_step_needs_two_steps(norms):
+    with pytest.raises(ValueError, match="norms: expected at least two time steps"):
+        factor_per_step(norms)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tinyrnn.plotting import plot_bars, plot_forecast
+from tinyrnn.plotting import plot_bars, plot_forecast, plot_gradient_norms
 
 HOURS = np.arange("2012-01-01T00", "2012-01-01T04", dtype="datetime64[h]")
 
@@ -54,3 +54,36 @@ def test_bars_stand_in_groups(tmp_path):
     for nothing in ({}, {"LSTM": {}}):
         with pytest.raises(ValueError, match="series: nothing to draw"):
             plot_bars(nothing)
+
+
+def test_gradient_norms_against_time(tmp_path):
+    figure = plot_gradient_norms({"a/h": [1e-3, 0.0, 1.0], "a/c": [np.nan, 2.0, 3.0]}, tmp_path / "norms.png")
+    (axes,) = figure.axes
+    h, c = axes.get_lines()
+    assert h.get_xdata().tolist() == [1, 2, 3]
+    np.testing.assert_array_equal(h.get_ydata(), [1e-3, np.nan, 1.0])
+    np.testing.assert_array_equal(c.get_ydata(), [np.nan, 2.0, 3.0])
+    assert axes.get_yscale() == "log"
+    assert legend(axes.get_legend()) == ["a/h", "a/c"]
+    assert (tmp_path / "norms.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_gradient_norms_of_several_models_have_a_panel_each():
+    figure = plot_gradient_norms({"tanh": {"h": [1.0, 2.0]}, "relu": {"h": [3.0]}}, quantity="share")
+    tanh, relu = figure.axes
+    assert (tanh.get_title(), relu.get_title(), relu.get_ylabel()) == ("tanh", "relu", "share")
+    assert relu.get_lines()[0].get_marker() == "o"  # a single point has no line
+
+
+@pytest.mark.parametrize(
+    ("norms", "message"),
+    [
+        ({}, "norms: expected a dictionary of arrays$"),
+        ({"a": {"h": [1.0]}, "b": {}}, "norms: expected a dictionary of arrays for 'b'"),
+        ({"a": {"h": [1.0]}, "b": [1.0]}, "norms: expected a dictionary of arrays for 'b'"),
+        ({"h": [[1.0]]}, r"h: expected shape \(time,\), found \(1, 1\)"),
+    ],
+)
+def test_gradient_norms_that_cannot_be_drawn(norms, message):
+    with pytest.raises(ValueError, match=message):
+        plot_gradient_norms(norms)

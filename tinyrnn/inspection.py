@@ -15,7 +15,7 @@ from tinyrnn.layers.cells import StackedRNNCells
 from tinyrnn.layers.recurrent import RNN
 from tinyrnn.recurrent.unrolled import Run, watching
 
-__all__ = ["gradient_norms"]
+__all__ = ["factor_per_step", "gradient_norms"]
 
 
 def gradient_norms(model: Any, x: Any, y: Any = None, sample_weight: Any = None) -> dict[str, np.ndarray]:
@@ -71,6 +71,33 @@ def gradient_norms(model: Any, x: Any, y: Any = None, sample_weight: Any = None)
         for state, values in zip(_state_names(run), _norms(run, found), strict=True):
             norms[f"{label}/{state}"] = values
     return norms
+
+
+def factor_per_step(norms: Any) -> float:
+    """Return by what the gradient is multiplied on one step back in time, on the average.
+
+    That is the geometric mean between the first and the last step: below 1 the gradient vanishes, above 1 it
+    explodes. 20 times its decimal logarithm is the decay in decibels.
+
+    Parameters
+    ----------
+    norms : array of shape (time,)
+        One of those that `gradient_norms` returns. Steps of nan, at either end, are left out.
+
+    Raises
+    ------
+    ValueError
+        If there are not two time steps to compare.
+    """
+    norms = np.asarray(norms, "float64")
+    times = np.flatnonzero(~np.isnan(norms)) if norms.ndim == 1 else []
+    if len(times) < 2:
+        raise ValueError(
+            f"norms: expected at least two time steps, found shape {norms.shape}, {len(times)} used"
+        )
+    first, last = times[0], times[-1]
+    with np.errstate(divide="ignore"):
+        return float(np.exp((np.log(norms[first]) - np.log(norms[last])) / (last - first)))
 
 
 def _run(model: Any, x: Any, y: Any, sample_weight: Any) -> tuple[list[Run], Tensor]:

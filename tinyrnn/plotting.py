@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["plot_bars", "plot_forecast", "plot_histories", "plot_history"]
+__all__ = ["plot_bars", "plot_forecast", "plot_gradient_norms", "plot_histories", "plot_history"]
 
 COLUMNS = 3
 PANEL = (4.2, 3.2)  # inches
@@ -195,6 +195,57 @@ def plot_bars(
     axes.grid(alpha=0.3, axis="y")
     axes.set_axisbelow(True)
     figure.legend(loc="outside upper center", ncols=4, fontsize="small")
+    return _saved(figure, path)
+
+
+def plot_gradient_norms(
+    norms: Mapping[str, Any],
+    path: str | os.PathLike | None = None,
+    quantity: str = "gradient norm",
+) -> Any:
+    """Draw norms against the time step, on a logarithmic scale, where a steady decay is a straight line.
+
+    Parameters
+    ----------
+    norms : dict of str to array of shape (T,), or dict of str to such dict
+        What `tinyrnn.inspection.gradient_norms` returns, or anything of one positive number for each time
+        step; several dictionaries, by their titles, get a panel each. Zeros and nan are left out.
+    path : str or path, optional
+        Where to save the figure.
+    quantity : str
+        What the numbers are.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The first time step is 1.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+    ValueError
+        If there is nothing to draw, or something is not of shape (T,).
+    """
+    nested = any(isinstance(value, Mapping) for value in norms.values())
+    panels = norms if nested else {"": norms}
+    for title, curves in panels.items():
+        if not isinstance(curves, Mapping) or not curves:
+            raise ValueError(f"norms: expected a dictionary of arrays{title and f' for {title!r}'}")
+        for name, values in curves.items():
+            if np.ndim(values) != 1:
+                raise ValueError(f"{name}: expected shape (time,), found {np.shape(values)}")
+    figure, grid = _grid(len(panels))
+    for axes, (title, curves) in zip(grid, panels.items(), strict=True):
+        for name, values in curves.items():
+            values = np.asarray(values, "float64")
+            marker = "o" if len(values) < 2 else None
+            axes.plot(
+                np.arange(len(values)) + 1, np.where(values > 0, values, np.nan), marker=marker, label=name
+            )
+        axes.set(title=title, xlabel="time step", ylabel=quantity, yscale="log")
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize="small")
     return _saved(figure, path)
 
 
