@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import statistics
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import tinyrnn
+from tinyrnn.callbacks import Callback
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -75,6 +78,37 @@ def _add(parser: argparse.ArgumentParser, name: str, default: Any, quick: dict[s
     shown += [f"--quick: {quick[name]}"] if name in quick else []
     note = f"{explained} ({', '.join(shown)})" if shown else explained
     parser.add_argument(f"--{name.replace('_', '-')}", default=value, help=note.replace("%", "%%"), **how)
+
+
+class EpochTimes(Callback):
+    """Takes down how long each epoch trains; validation is not counted.
+
+    Attributes
+    ----------
+    seconds : list of float
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.seconds: list[float] = []
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Begin to count."""
+        self.begun = time.perf_counter()
+        self.trained = None
+
+    def on_test_begin(self, logs=None):
+        """Stop: validation begins."""
+        self.trained = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Keep the time."""
+        self.seconds.append((self.trained or time.perf_counter()) - self.begun)
+
+    @property
+    def typical(self) -> float:
+        """The median, without the first epoch, in which loops may be compiled, where there are others."""
+        return statistics.median(self.seconds[1:] or self.seconds)
 
 
 def naive_bayes(x: Any, y: Any, unseen: Any) -> np.ndarray:

@@ -7,12 +7,14 @@ os.environ["KERAS_BACKEND"] = "jax"
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["JAX_ENABLE_X64"] = "1"
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from older_keras import skip_what_has_changed
 from small_wheels import carrier, write_wheel
 
 import tinyrnn
+from tinyrnn.datasets import imdb
 from tinyrnn.datasets.fetch import RawFile
 
 settings.register_profile(
@@ -80,3 +82,22 @@ def at_hand(data_folder):
         return RawFile(name, (carrier(content),))
 
     return at_hand
+
+
+@pytest.fixture
+def small_imdb(at_hand, monkeypatch):
+    """Reviews made up of a dozen words, 200 of each label, where `imdb` looks for the real ones.
+
+    Every third word tells the label; 50 of each are held out.
+    """
+    rng = np.random.default_rng(0)
+    neutral, telling = ["the", "film", "a", "plot"], [["bad", "dull", "awful"], ["good", "fun", "superb"]]
+    rows = ["text,label,source"]
+    for label in (0, 1):
+        for _ in range(200):
+            words = [
+                rng.choice(telling[label] if n % 3 == 0 else neutral) for n in range(rng.integers(9, 15))
+            ]
+            rows.append(f"{' '.join(words)},{label},imdb")
+    monkeypatch.setattr(imdb, "REVIEWS", at_hand("\n".join(rows).encode(), "reviews.csv"))
+    monkeypatch.setattr(imdb, "HELD_OUT", 50)

@@ -1,0 +1,89 @@
+"""Four recurrent layers on top of each other: shapes, and how the gradient shrinks with depth and time.
+
+The task. Film reviews of IMDB, 100 words each: praise or not.
+The model. Embedding, four SimpleRNN of 32 units, Dense. A recurrent layer hands a sequence to the next one
+only with ``return_sequences=True``: (batch, time, units), the output of every step. The last layer of them
+returns the output of its last step, (batch, units), for the decision.
+
+What to look at. The loss hangs on the last step of the top layer. From there the gradient goes back along two
+ways, step by step and layer by layer, and each step multiplies it by U^T and the slope of tanh. We print its
+norm at the states of every layer, before training and after it.
+
+Run it with ``python examples/deep_rnn.py``; the options are shown by ``--help``.
+"""
+
+from __future__ import annotations
+
+import common
+import numpy as np
+
+from tinyrnn import Sequential
+from tinyrnn.datasets import imdb
+from tinyrnn.inspection import factor_per_step, gradient_norms
+from tinyrnn.layers import Dense, Embedding, Input, SimpleRNN
+from tinyrnn.optimizers import Adam
+from tinyrnn.plotting import plot_gradient_norms
+from tinyrnn.preprocessing.sequence import pad_sequences
+
+WORDS = 10_000
+LAYERS, UNITS = 4, 32
+SAMPLE = 64  # reviews, full ones, whose gradient is looked at
+
+
+def build_model(length: int) -> Sequential:
+    """Return the classifier, ready to be trained."""
+    model = Sequential([Input((length,), dtype="int32"), Embedding(WORDS, 32)])
+    for n in range(1, LAYERS + 1):
+        model.add(SimpleRNN(UNITS, return_sequences=n < LAYERS, name=f"rnn_{n}"))
+    model.add(Dense(1, activation="sigmoid"))
+    # Without a limit on the gradient's norm a single batch can undo what many have taught.
+    model.compile(Adam(0.001, clipnorm=1.0), "binary_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def print_norms(title: str, norms: dict[str, np.ndarray]) -> dict[str, float]:
+    """Print the norms at some time steps of every layer, the top one first; return the factors per step."""
+    length = len(norms["rnn_1/h"])
+    steps = np.unique(np.linspace(1, length, 5).round().astype(int))
+    factors = {layer: factor_per_step(values) for layer, values in norms.items()}
+    print(f"\n|dL/dh_t| {title}\n  t =    " + "".join(f"{t:10}" for t in steps) + "   factor per step back")
+    for layer, values in reversed(norms.items()):
+        numbers = "".join(f"{values[t - 1]:10.1e}" for t in steps)
+        decibels = 20 * np.log10(factors[layer])
+        print(f"  {layer:7}{numbers}{factors[layer]:12.3f}  ({decibels:+.2f} dB)")
+    return factors
+
+
+def main(arguments: list[str] | None = None) -> dict:
+    """Show the shapes, train, show the norms of the gradient before and after."""
+    options = common.options(
+        __doc__,
+        arguments,
+        epochs=3,
+        length=(100, "words read of a review"),
+        reviews=(20_000, "to train on"),
+        quick={"epochs": 1, "reviews": 4_000},
+    )
+    (x_train, y_train), (x_test, y_test) = imdb.load_data(num_words=WORDS)
+    full = [n for n, review in enumerate(x_test) if len(review) >= options.length][:SAMPLE]
+    x_train, x_test = (pad_sequences(x, maxlen=options.length) for x in (x_train, x_test))
+    x_train, y_train = x_train[: options.reviews], y_train[: options.reviews]
+    sample = x_test[full], y_test[full]
+
+    model = build_model(options.length)
+    model.summary()
+    before = gradient_norms(model, *sample)
+    model.fit(x_train, y_train, batch_size=64, epochs=options.epochs, validation_split=0.1)
+    after = gradient_norms(model, *sample)
+    _, accuracy = model.evaluate(x_test, y_test, batch_size=500, verbose=0)
+    print(f"\nTest accuracy: {accuracy:.4f} on {len(x_test):,} reviews")
+
+    factors = {"before": print_norms("before training", before), "after": print_norms("after", after)}
+    plot = options.figure("deep_rnn.png")
+    plot_gradient_norms({"before training": before, "after training": after}, plot)
+    print(f"\nPlot: {plot}")
+    return {"accuracy": accuracy, "before": before, "after": after, "factors": factors}
+
+
+if __name__ == "__main__":
+    main()

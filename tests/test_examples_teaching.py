@@ -1,0 +1,88 @@
+"""The teaching examples: a network by hand, stacked layers, cells of one's own, gradients through time."""
+
+from types import SimpleNamespace
+
+import common
+import deep_rnn
+import numpy as np
+import pytest
+import rnn_by_hand
+
+from tinyrnn import Sequential
+from tinyrnn.layers import Dense
+
+
+def test_epoch_times_leave_validation_and_the_first_epoch_out(monkeypatch):
+    now = iter([0.0, 5.0, 10.0, 12.0, 20.0, 24.0, 30.0, 31.0])  # the times at begin and end of 4 epochs
+    monkeypatch.setattr(common, "time", SimpleNamespace(perf_counter=lambda: next(now)))
+    times = common.EpochTimes()
+    model = Sequential([Dense(1)])
+    model.compile("sgd", "mse")
+    x, y = np.zeros((4, 1)), np.zeros((4, 1))
+    model.fit(x, y, epochs=3, validation_split=0.5, callbacks=[times], verbose=0)
+    model.fit(x, y, epochs=1, callbacks=[times], verbose=0)
+    assert times.seconds == [5.0, 2.0, 4.0, 1.0]
+    assert times.typical == 2.0
+    times.seconds = [7.0]
+    assert times.typical == 7.0
+
+
+# --- rnn_by_hand ------------------------------------------------------------------------------------------
+
+
+def test_by_hand_and_every_kernel_agree(tmp_path, capsys):
+    result = rnn_by_hand.main(["--out", str(tmp_path)])
+    for dtype, tolerance in (("float64", 1e-12), ("float32", 2e-5)):
+        found = result["differences"][dtype]
+        assert list(found) == ["unrolled", "array", "cpu"]
+        assert all(list(values) == ["h", "dL/dW", "dL/dU", "dL/db"] for values in found.values())
+        assert max(value for values in found.values() for value in values.values()) < tolerance
+    assert result["shares"].shape == (100,)
+    assert result["shares"].sum() == pytest.approx(1.0)
+    assert result["norms"]["term of dL/dU"][0] == 0.0  # before the first step there is no state
+    assert (tmp_path / "rnn_by_hand.png").exists()
+    assert "this and later\n   100 " in capsys.readouterr().out
+
+
+def test_the_gradient_by_hand_is_the_slope_of_the_loss():
+    """Of the program's own loss, by differences: the package has no part in it."""
+    rng = np.random.default_rng(0)
+    shapes = [(5, 4), (4, 4), (4,), (4, 5), (5,)]
+    weights = rnn_by_hand.Weights(*(rng.standard_normal(shape) for shape in shapes))
+    x, y = rng.standard_normal((7, 5)), 2
+    h = rnn_by_hand.forward(x, weights)
+    terms, dh = rnn_by_hand.backward(x, y, h, weights)
+    assert dh.shape == (7, 4)
+
+    def loss(**changed):
+        w = weights._replace(**changed)
+        return -np.log(rnn_by_hand.guess(rnn_by_hand.forward(x, w)[-1], w)[y])
+
+    for name in ("W", "U", "b"):
+        way = rng.standard_normal(getattr(weights, name).shape)
+        up, down = (loss(**{name: getattr(weights, name) + e * way}) for e in (1e-6, -1e-6))
+        assert (getattr(terms, name).sum(0) * way).sum() == pytest.approx((up - down) / 2e-6, rel=1e-7)
+
+
+def test_a_place_outside_of_the_text():
+    with pytest.raises(ValueError, match=r"start: expected a number from 0 to .*, found -1"):
+        rnn_by_hand.main(["--start", "-1"])
+
+
+# --- deep_rnn ---------------------------------------------------------------------------------------------
+
+
+def test_gradients_of_stacked_layers(small_imdb, tmp_path, capsys):
+    result = deep_rnn.main(["--length", "9", "--epochs", "6", "--out", str(tmp_path)])
+    assert result["accuracy"] > 0.9
+    names = [f"rnn_{n}/h" for n in (1, 2, 3, 4)]
+    for when in ("before", "after"):
+        norms = result[when]
+        assert list(norms) == names
+        assert all(values.shape == (9,) and (values > 0).all() for values in norms.values())
+        first, last = norms["rnn_4/h"][[0, -1]]
+        assert result["factors"][when]["rnn_4/h"] == pytest.approx((first / last) ** (1 / 8))
+    assert (tmp_path / "deep_rnn.png").exists()
+    out = capsys.readouterr().out
+    assert "(None, 9, 32)" in out
+    assert "  t =             1         3         5         7         9" in out
