@@ -5,11 +5,12 @@ from types import SimpleNamespace
 import common
 import deep_rnn
 import numpy as np
+import own_cells
 import pytest
 import rnn_by_hand
 
 from tinyrnn import Sequential
-from tinyrnn.layers import Dense
+from tinyrnn.layers import RNN, Dense
 
 
 def test_epoch_times_leave_validation_and_the_first_epoch_out(monkeypatch):
@@ -86,3 +87,53 @@ def test_gradients_of_stacked_layers(small_imdb, tmp_path, capsys):
     out = capsys.readouterr().out
     assert "(None, 9, 32)" in out
     assert "  t =             1         3         5         7         9" in out
+
+
+# --- own_cells --------------------------------------------------------------------------------------------
+
+
+def sigmoid(z):
+    return 1 / (1 + np.exp(-z))
+
+
+def peephole_step(z, c, p):
+    i, f, g, o = np.split(z, 4, axis=-1)
+    c_new = sigmoid(f + p[1] * c) * c + sigmoid(i + p[0] * c) * np.tanh(g)
+    return sigmoid(o + p[2] * c_new) * np.tanh(c_new), c_new
+
+
+def coupled_step(z, c, p):
+    f, g, o = np.split(z, 3, axis=-1)
+    c_new = c + sigmoid(-f - 1) * (np.tanh(g) - c)
+    return sigmoid(o) * np.tanh(c_new), c_new
+
+
+@pytest.mark.parametrize(
+    ("cell", "step"), [(own_cells.PeepholeLSTM, peephole_step), (own_cells.CoupledLSTM, coupled_step)]
+)
+def test_own_cells_are_their_equations(cell, step):
+    rng = np.random.default_rng(0)
+    layer = RNN(cell(3, dtype="float64"), return_sequences=True, kernel="array", dtype="float64")
+    layer.build((2, 5, 4))
+    layer.set_weights([rng.standard_normal(w.shape) for w in layer.weights])
+    W, U, b, *p = layer.get_weights()
+    x = rng.standard_normal((2, 5, 4))
+    h = c = np.zeros((2, 3))
+    expected = []
+    for t in range(5):
+        h, c = step(x[:, t] @ W + h @ U + b, c, p)
+        expected.append(h)
+    np.testing.assert_allclose(layer(x).numpy(), np.stack(expected, axis=1), rtol=1e-12)
+
+
+def test_own_cells_are_trained_beside_the_lstm(small_imdb, tmp_path, capsys):
+    arguments = ["--length", "15", "--epochs", "6", "--rounds", "2", "--out", str(tmp_path)]
+    result = own_cells.main(arguments)
+    assert [r["weights"] for r in result.values()] == [8320, 8320 + 3 * 32, 8320 * 3 // 4]
+    for name, found in result.items():
+        assert found["accuracy"] > 0.95, name
+        assert found["milliseconds"] > 0
+    assert (tmp_path / "own_cells.png").exists()
+    out = capsys.readouterr().out
+    assert out.count("kernel 'cpu'") == 3
+    assert "peephole LSTM: kernel 'cpu'" in out
