@@ -1,15 +1,15 @@
 """Film reviews in 300 words: SimpleRNN, LSTM, and two bidirectional LSTMs, side by side.
 
 The task. Each IMDB review is a list of word numbers, the last 300 of it; the answer is 1 for praise, 0 for a
-slating. The vocabulary has 300 words only, and most of them are "the", "is" and "of": little to go by, so the
-order of words is worth something.
-The models. Word numbers become vectors of 100 numbers. Then (1) a SimpleRNN of 64 units, (2) an LSTM of 64, or
-(3) an LSTM of 64 that reads forward beside one that reads backward, and the same again on top; its output has
-128 numbers, the last memories of both directions. A layer of 64 and the answer follow.
+slating. The vocabulary has 300 words only, and most of them are "the", "is" and "of": little to go by, so
+the order of words is worth something.
+The models. Word numbers become vectors of 100 numbers. Then (1) a SimpleRNN of 64 units, (2) an LSTM of 64,
+or (3) an LSTM of 64 that reads forward beside one that reads backward, and the same again on top; its output
+has 128 numbers, the last memories of both directions. A layer of 64 and the answer follow.
 
 How many weights a recurrent layer has: an input of n numbers and u units make n*u + u*u + u for a SimpleRNN
-(input, memory, bias), four times that for an LSTM (three gates and the candidate), and twice that again in both
-directions. With n = 100, u = 64: 10,560, 42,240 and 84,480; with n = 128, both directions: 98,816.
+(input, memory, bias), four times that for an LSTM (three gates and the candidate), and twice that again in
+both directions. With n = 100, u = 64: 10,560, 42,240 and 84,480; with n = 128, both directions: 98,816.
 
 Run it with ``python examples/imdb_bidirectional.py``; the options are shown by ``--help``.
 """

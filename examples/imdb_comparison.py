@@ -1,20 +1,18 @@
 """Film reviews of 500 words: two SimpleRNNs against an LSTM, and what a mask is for.
 
-The task. Each IMDB review is a list of word numbers; the answer is 1 for praise, 0 for a slating. Reviews are
-cut after 500 words, and shorter ones, most of them, are filled with zeros *at the end*.
-The models. Two SimpleRNNs of 32 units on top of each other, or one LSTM of 32, both with a fifth of the inputs
-left out in training; the LSTM leaves out a fifth of its recurrent state too.
+The task. Each IMDB review is a list of word numbers; the answer is 1 for praise, 0 for a slating. Reviews
+are cut after 500 words, and shorter ones, most of them, are filled with zeros *at the end*.
+The models. Two SimpleRNNs of 32 units on top of each other, or one LSTM of 32, both with a fifth of the
+inputs left out in training; the LSTM leaves out a fifth of its recurrent state too.
 
 A median review has 175 words: the layers then read 325 zeros before they are asked. A SimpleRNN has long
-forgotten the review by then, and an LSTM hardly knows better. ``mask_zero=True`` makes them skip the zeros, so
-their memory stays what it was after the last word. Both ways are trained here, to see the difference.
+forgotten the review by then, and an LSTM hardly knows better. ``mask_zero=True`` makes them skip the zeros,
+so their memory stays what it was after the last word. Both ways are trained here, to see the difference.
 
 Run it with ``python examples/imdb_comparison.py``; the options are shown by ``--help``.
 """
 
 from __future__ import annotations
-
-import time
 
 import common
 
@@ -67,7 +65,7 @@ def main(arguments: list[str] | None = None) -> dict:
         epochs=3,
         batch_size=128,
         reviews=(20_000, "how many to train on"),
-        quick={"epochs": 1, "reviews": 4_000},
+        quick={"epochs": 2, "reviews": 8_000, "batch_size": 64},
     )
     reviews = common.Reviews(WORDS, LENGTH, options.reviews, padding="post", truncating="post")
 
@@ -77,27 +75,28 @@ def main(arguments: list[str] | None = None) -> dict:
             name = f"{kind}, masked" if masked else kind
             print(f"\n{name}")
             model = build_model(kind, masked)
-            model.predict(reviews.train[0][:1], verbose=0)  # compiles the loops: no part of an epoch
-            started = time.perf_counter()
+            times = common.EpochTimes()
             histories[name] = model.fit(
-                *reviews.train, batch_size=options.batch_size, epochs=options.epochs, validation_split=0.2
+                *reviews.train,
+                batch_size=options.batch_size,
+                epochs=options.epochs,
+                validation_split=0.2,
+                callbacks=[times],
             )
-            seconds = (time.perf_counter() - started) / options.epochs
             _, accuracy = model.evaluate(*reviews.test, batch_size=500, verbose=0)
-            figures[name] = {"accuracy": accuracy, "seconds": seconds, "parameters": model.count_params()}
+            figures[name] = {
+                "accuracy": accuracy,
+                "seconds": times.typical,
+                "parameters": model.count_params(),
+            }
 
+    line = "{:18} {parameters:8,} {training:9.4f} {validation:11.4f} {accuracy:7.4f} {seconds:8.1f}  {remark}"
     print(f"\n{'':18} {'weights':>8} {'training':>9} {'validation':>11} {'test':>7} {'s/epoch':>8}")
     for name, found in figures.items():
         curves = histories[name].history
-        found |= {
-            "training": curves["accuracy"][-1],
-            "validation": curves["val_accuracy"][-1],
-            "remark": remark(curves),
-        }
-        print(
-            "{:18} {parameters:8,} {training:9.4f} {validation:11.4f} {accuracy:7.4f} {seconds:8.1f}  {remark}"
-            "".format(name, **found)
-        )
+        found["training"], found["validation"] = curves["accuracy"][-1], curves["val_accuracy"][-1]
+        found["remark"] = remark(curves)
+        print(line.format(name, **found))
     figures["naive_bayes"] = reviews.naive_bayes()
     print(f"Naive Bayes on the same words: {figures['naive_bayes']:.4f}")
 

@@ -2,11 +2,12 @@
 
 The task. Each IMDB review is a list of word numbers, the last 100 of it; the answer is 1 for praise, 0 for a
 slating.
-The models. The same but for one layer. A SimpleRNN writes its whole memory anew at every word,
-``h = tanh(W x + U h + b)``: what it read 50 words ago has gone through 50 products with U and as many tanh's.
-An LSTM has gates that leave a memory alone until there is a reason to change it.
+The models. The same but for one layer. A SimpleRNN writes its whole memory anew at every word, ``h = tanh(W
+x + U h + b)``: what it read 50 words ago has gone through 50 products with U and as many tanh's. An LSTM has
+gates that leave a memory alone until there is a reason to change it.
 
-The test part is given to ``fit`` as ``validation_data``, to watch it after each epoch; nothing is chosen by it.
+The test part is given to ``fit`` as ``validation_data``, to watch it after each epoch; nothing is chosen by
+it.
 
 Run it with ``python examples/imdb_simple_rnn.py``; the options are shown by ``--help``.
 """

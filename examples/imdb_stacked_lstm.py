@@ -2,12 +2,12 @@
 
 The task. Each IMDB review is a list of word numbers, the last 100 of it; the answer is 1 for praise, 0 for a
 slating.
-The model. The first LSTM hands on what it remembers after every word (``return_sequences=True``), so the second
-reads a sequence too; only the second's memory after the last word decides. Dropout between them leaves out a
-fifth of the numbers in every training step, so that no unit can rely on a single other one.
+The model. The first LSTM hands on what it remembers after every word (``return_sequences=True``), so the
+second reads a sequence too; only the second's memory after the last word decides. Dropout between them
+leaves out a fifth of the numbers in every training step, so that no unit can rely on a single other one.
 
-Ten epochs are more than the data has to teach: look at the curves, the loss on the validation part rises while
-that of the training part still falls.
+Ten epochs are more than the data has to teach: look at the curves, the loss on the validation part rises
+while that of the training part still falls.
 
 Run it with ``python examples/imdb_stacked_lstm.py``; the options are shown by ``--help``.
 """
