@@ -32,7 +32,7 @@ WINDOW = 10
 
 
 def load_text(source: str) -> str:
-    """Return a text in lower-case ASCII, its lines joined: a book of `gutenberg`, "python-docs", or a file."""
+    """Return a book, Python's help texts, or a file, in lower-case ASCII and with its lines joined."""
     if source == "python-docs":
         text = python_docs.load_data()
     elif source in gutenberg.BOOKS:
@@ -130,10 +130,8 @@ def main(arguments: list[str] | None = None) -> dict:
         start = chance.integers(len(text) - WINDOW)
         seed = text[start : start + WINDOW]
         print(f"  seed             {seed!r}")
-        print(f"  greedy           {writer.write(seed, options.length, temperature=0)!r}")
-        print(
-            f"  temperature {options.temperature:<4} {writer.write(seed, options.length, options.temperature)!r}"
-        )
+        for name, temperature in (("greedy", 0), (f"temperature {options.temperature}", options.temperature)):
+            print(f"  {name:16} {writer.write(seed, options.length, temperature)!r}")
     figures = {"words_before": before, "words_after": words(), "loss": curves["loss"]}
     print(f"\nLoss {curves['loss'][0]:.4f} in the first round, {curves['loss'][-1]:.4f} in the last")
     print(
