@@ -29,16 +29,17 @@ MODELS = ("SimpleRNN", "LSTM", "Bidirectional")
 
 def build_model(kind: str = "Bidirectional") -> Sequential:
     """Return one of `MODELS`, ready to be trained."""
-    recurrent = {
-        "SimpleRNN": [SimpleRNN(64)],
-        "LSTM": [LSTM(64)],
-        "Bidirectional": [Bidirectional(LSTM(64, return_sequences=True)), Bidirectional(LSTM(64))],
-    }
+    if kind == "SimpleRNN":
+        recurrent = [SimpleRNN(64)]
+    elif kind == "LSTM":
+        recurrent = [LSTM(64)]
+    else:
+        recurrent = [Bidirectional(LSTM(64, return_sequences=True)), Bidirectional(LSTM(64))]
     model = Sequential(
         [
             Input(shape=(LENGTH,), dtype="int32"),
             Embedding(WORDS, 100),
-            *recurrent[kind],
+            *recurrent,
             Dense(64, activation="relu"),
             Dense(1, activation="sigmoid"),
         ]

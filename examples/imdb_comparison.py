@@ -29,15 +29,15 @@ RUN_AWAY = 0.05  # accuracy on the training part above that on the validation pa
 
 def build_model(kind: str = "LSTM", masked: bool = False) -> Sequential:
     """Return one of `MODELS`, ready to be trained; `masked`, it skips the zeros at the end."""
-    recurrent = {
-        "SimpleRNN": [SimpleRNN(32, dropout=0.2, return_sequences=True), SimpleRNN(32, dropout=0.2)],
-        "LSTM": [LSTM(32, dropout=0.2, recurrent_dropout=0.2)],
-    }
+    if kind == "SimpleRNN":
+        recurrent = [SimpleRNN(32, dropout=0.2, return_sequences=True), SimpleRNN(32, dropout=0.2)]
+    else:
+        recurrent = [LSTM(32, dropout=0.2, recurrent_dropout=0.2)]
     model = Sequential(
         [
             Input(shape=(LENGTH,), dtype="int32"),
             Embedding(WORDS, 32, mask_zero=masked),
-            *recurrent[kind],
+            *recurrent,
             Dense(1, activation="sigmoid"),
         ]
     )

@@ -3,13 +3,23 @@
 The examples lie on the path (see setup.cfg): a test imports one and calls its `main` with what a user types.
 """
 
+import warnings
 from pathlib import Path
 
+import alice_characters
 import common
+import imdb_bidirectional
+import imdb_comparison
+import imdb_lstm
+import imdb_simple_rnn
+import imdb_stacked_lstm
 import numpy as np
 import pytest
 
 import tinyrnn
+from tinyrnn.layers import LSTM, Dense, Dropout, Embedding, SimpleRNN
+from tinyrnn.models import Sequential
+from tinyrnn.optimizers import Adam
 
 # --- what the examples share ------------------------------------------------------------------------------
 
@@ -71,3 +81,232 @@ def test_naive_bayes_is_bayes_rule():
         p = [2 / 3 * (4 / 8) ** n1 * (3 / 8) ** n2, 1 / 3 * (2 / 7) ** n1 * (4 / 7) ** n2]
         assert common.naive_bayes(x, y, [ids]) == [np.argmax(p)]
     assert common.naive_bayes(x, y, [[2] * 5, [1]]).tolist() == [1, 0]
+
+
+# --- film reviews -----------------------------------------------------------------------------------------
+
+
+def is_png(path):
+    return path.read_bytes()[:4] == b"\x89PNG"
+
+
+def run(example, out, *typed):
+    """Run an example with what a user types; every plot must be there."""
+    figures = example.main([*map(str, typed), "--out", str(out)])
+    assert is_png(figures["plot"])
+    assert figures["plot"].parent == out
+    return figures
+
+
+def test_reviews_are_padded_and_sentences_coded_alike(small_imdb):
+    reviews = common.Reviews(100, 20, limit=50)
+    (x, y), (x_test, y_test) = reviews.train, reviews.test
+    assert (x.shape, y.shape, x_test.shape, y_test.shape) == ((50, 20), (50,), (100, 20), (100,))
+    assert (x[:, 0] == 0).all()
+    post = common.Reviews(100, 20, padding="post", truncating="post")
+    assert post.train[0].shape == (300, 20)
+    assert (post.train[0][:, 0] == 1).all()
+    good, unknown = post.code(["good", "xylophone"])
+    assert good[0] == 1
+    assert 2 < good[1] < 100
+    assert not good[2:].any()
+    assert unknown[:3].tolist() == [1, 2, 0]
+    assert post.naive_bayes() == 1.0  # every third word tells the label
+
+
+def test_a_typed_sentence_is_scored(small_imdb, monkeypatch, capsys):
+    reviews = common.Reviews(100, 20)
+    model = Sequential([Embedding(100, 4), LSTM(2), Dense(1, activation="sigmoid")])
+    typed = iter(["good fun", ""])
+    monkeypatch.setattr("builtins.input", lambda prompt: next(typed))
+    common.ask(model, reviews)
+    out = capsys.readouterr().out
+    score = model.predict(reviews.code(["good fun"]), verbose=0).item()
+    assert f"{score:6.1%} praise" in out
+
+    def end_of_input(prompt):
+        raise EOFError
+
+    monkeypatch.setattr("builtins.input", end_of_input)
+    common.ask(model, reviews)
+
+
+def test_imdb_lstm(small_imdb, tmp_path):
+    figures = run(imdb_lstm, tmp_path, "--length", 20, "--batch-size", 20)
+    assert figures["accuracy"] > 0.95
+
+
+def test_imdb_stacked_lstm(small_imdb, tmp_path, monkeypatch, capsys):
+    asked = []
+    monkeypatch.setattr(common, "ask", lambda *given: asked.append(given))
+    figures = run(imdb_stacked_lstm, tmp_path, "--epochs", 8)
+    assert asked == []  # there is no terminal here
+    assert figures["accuracy"] > 0.95
+    assert figures["naive_bayes"] == 1.0
+    assert len(figures["scores"]) == len(common.OPINIONS)
+    run(imdb_stacked_lstm, tmp_path, "--epochs", 1, "--ask", "--reviews", 60)
+    assert len(asked) == 1
+    assert "171,473" in capsys.readouterr().out  # weights, in the summary
+
+
+def test_imdb_simple_rnn(small_imdb, tmp_path):
+    figures = run(imdb_simple_rnn, tmp_path, "--batch-size", 20, "--epochs", 4)
+    assert figures["SimpleRNN"]["accuracy"] > 0.9
+    assert figures["LSTM"]["accuracy"] > 0.9
+
+
+@pytest.mark.parametrize(
+    ("kind", "total", "recurrent"),
+    [
+        ("SimpleRNN", 44_785, [10_560]),
+        ("LSTM", 76_465, [42_240]),
+        ("Bidirectional", 221_617, [84_480, 98_816]),
+    ],
+)
+def test_imdb_bidirectional_has_these_parameters(kind, total, recurrent, capsys):
+    model = imdb_bidirectional.build_model(kind)
+    counts = [layer.count_params() for layer in model.layers]
+    assert counts == [30_000, *recurrent, 8_256 if kind == "Bidirectional" else 4_160, 65]
+    assert model.count_params() == total
+    model.summary()
+    assert f"Total params: {total:,}" in capsys.readouterr().out
+
+
+def test_imdb_bidirectional(small_imdb, tmp_path, monkeypatch):
+    monkeypatch.setattr(imdb_bidirectional, "LENGTH", 20)
+    figures = run(imdb_bidirectional, tmp_path, "--epochs", 3, "--batch-size", 16)
+    for kind in imdb_bidirectional.MODELS:
+        assert figures[kind]["accuracy"] > 0.9
+
+
+def test_imdb_comparison(small_imdb, tmp_path, capsys, monkeypatch):
+    """At the end of 30 words of which 9 to 14 are words, a mask is what makes the difference."""
+    monkeypatch.setattr(imdb_comparison, "LENGTH", 30)
+    figures = run(imdb_comparison, tmp_path, "--epochs", 6, "--batch-size", 10)
+    printed = capsys.readouterr().out
+    for name in ("SimpleRNN", "LSTM", "SimpleRNN, masked", "LSTM, masked"):
+        assert figures[name]["seconds"] > 0
+        assert f"{name:18} {figures[name]['parameters']:8,}" in printed
+    assert figures["LSTM, masked"]["accuracy"] > 0.9
+    assert figures["SimpleRNN, masked"]["accuracy"] > 0.9
+
+
+def test_training_that_runs_away_is_remarked_upon():
+    good = {"accuracy": [0.6, 0.8], "val_accuracy": [0.6, 0.79], "val_loss": [0.6, 0.5]}
+    assert imdb_comparison.remark(good) == ""
+    away = {"accuracy": [0.8, 0.9], "val_accuracy": [0.8, 0.79], "val_loss": [0.4, 0.5]}
+    said = imdb_comparison.remark(away)
+    assert "11.0% more of the training part" in said
+    assert "lowest after epoch 1" in said
+
+
+# --- characters -------------------------------------------------------------------------------------------
+
+
+def test_alice_characters(tmp_path):
+    (tmp_path / "text.txt").write_text(
+        "The cat sat on the mat.\nThe dog ate a Big  log.\n" * 60, encoding="utf-8"
+    )
+    figures = run(alice_characters, tmp_path, "--text", tmp_path / "text.txt", "--epochs", 8)
+    assert figures["loss"][-1] < 0.1 < 0.5 < figures["loss"][0]
+    assert figures["words_before"] < 0.2
+    assert figures["words_after"] > 0.8
+
+
+def test_alice_is_written_on_from_her_last_characters():
+    """The model is handed the window that the text ends with; at temperature 0 its favourite follows."""
+
+    class Model:
+        windows = []
+
+        def predict_on_batch(self, x):
+            self.windows.append("".join("abc"[i] for i in x[0].argmax(axis=-1)))
+            following = (x[0, -1].argmax() + 1) % 3
+            return np.eye(3)[[following]]
+
+    writer = alice_characters.Writer(Model(), "abc")
+    assert writer.write("aaaaaaaaab", 4, temperature=0) == "cabc"
+    assert Model.windows == ["aaaaaaaaab", "aaaaaaaabc", "aaaaaaabca", "aaaaaabcab"]
+
+
+def test_alice_texts(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        alice_characters.gutenberg, "load_data", lambda book: f"[{book}]\n\nDown  the\nCaf\xe9"
+    )
+    assert alice_characters.load_text("carroll-alice") == "down the caf"
+    assert len(alice_characters.load_text("python-docs")) > 300_000
+    with pytest.raises(SystemExit, match="--text: 'carol' is no file, no book"):
+        alice_characters.load_text("carol")
+    assert alice_characters.share_of_words("e cat dgo cat c", "the cat") == pytest.approx(2 / 3)
+    assert alice_characters.share_of_words("aaaa", "the cat") == 0
+
+
+# --- as their authors spelled them ------------------------------------------------------------------------
+
+
+def stacked_lstm_as_written():
+    """Row 1: input_length."""
+    return Sequential(
+        [
+            Embedding(5000, 32, input_length=100),
+            LSTM(32, return_sequences=True),
+            Dropout(0.2),
+            LSTM(16),
+            Dropout(0.2),
+            Dense(1, activation="sigmoid"),
+        ]
+    )
+
+
+def alice_as_written():
+    """Row 3: input_shape, unroll."""
+    return Sequential([SimpleRNN(128, input_shape=(10, 42), unroll=True), Dense(42, activation="softmax")])
+
+
+def comparison_as_written():
+    """Row 10: input_length."""
+    return Sequential(
+        [
+            Embedding(10_000, 32, input_length=500),
+            LSTM(32, dropout=0.2, recurrent_dropout=0.2),
+            Dense(1, activation="sigmoid"),
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("as_written", "today", "optimizer", "warned"),
+    [
+        (stacked_lstm_as_written, imdb_stacked_lstm.build_model, lambda: "adam", {"input_length="}),
+        (
+            alice_as_written,
+            lambda: alice_characters.build_model(42),
+            lambda: "rmsprop",
+            {"input_shape=", "unroll=True"},
+        ),
+        (
+            comparison_as_written,
+            imdb_comparison.build_model,
+            lambda: Adam(lr=0.001),
+            {"input_length=", "lr is an old spelling"},
+        ),
+    ],
+)
+def test_old_spellings_run_and_are_the_same_model(as_written, today, optimizer, warned):
+    model = today()
+    shape, out = model.input_shape[1:], model.output_shape[-1]
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 50, (8, *shape)) if len(shape) == 1 else np.eye(42)[rng.integers(0, 42, (8, 10))]
+    y = rng.integers(0, 2, 8) if out == 1 else np.eye(out)[rng.integers(0, out, 8)]
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        old = as_written()
+        old.compile(loss=model.loss, optimizer=optimizer(), metrics=["accuracy"])
+        old.set_weights(model.get_weights())
+        np.testing.assert_array_equal(old.predict(x, verbose=0), model.predict(x, verbose=0))
+        assert old.optimizer.get_config() == model.optimizer.get_config()
+        curves = old.fit(x, y, validation_data=[x, y], batch_size=4, epochs=8, verbose=0).history
+    said = " ".join(str(w.message) for w in caught if w.category is FutureWarning)
+    assert all(word in said for word in {"validation_data=[x, y]", *warned})
+    assert curves["val_loss"][-1] < curves["val_loss"][0]
