@@ -12,9 +12,10 @@ import numpy as np
 
 import tinyrnn
 from tinyrnn.callbacks import Callback
-from tinyrnn.datasets import imdb
+from tinyrnn.datasets import imdb, python_docs
 from tinyrnn.preprocessing.sequence import pad_sequences
 
+ALPHABET = " abcdefghijklmnopqrstuvwxyz.,-'("  # what `plain_text` is written in: 32 characters
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -111,6 +112,12 @@ class EpochTimes(Callback):
     def typical(self) -> float:
         """The median, without the first epoch, in which loops may be compiled, where there are others."""
         return statistics.median(self.seconds[1:] or self.seconds)
+
+
+def plain_text() -> str:
+    """Return Python's help texts (they need no download) in lower case; what ALPHABET lacks is a space."""
+    text = "".join(a if a in ALPHABET else " " for a in python_docs.load_data().lower())
+    return " ".join(text.split())
 
 
 def naive_bayes(x: Any, y: Any, unseen: Any) -> np.ndarray:

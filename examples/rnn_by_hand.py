@@ -20,12 +20,10 @@ import numpy as np
 
 import tinyrnn
 from tinyrnn import ops
-from tinyrnn.datasets import python_docs
 from tinyrnn.layers import Dense, SimpleRNN
 from tinyrnn.plotting import plot_gradient_norms
 
 STEPS, FEATURES, UNITS = 100, 32, 64
-ALPHABET = " abcdefghijklmnopqrstuvwxyz.,-'("  # FEATURES characters; any other becomes a space
 KERNELS = ("unrolled", "array", "cpu")  # three ways in which tinyrnn runs a sequence
 
 
@@ -141,9 +139,8 @@ def norms(terms: np.ndarray) -> np.ndarray:
 
 
 def read_text(start: int) -> str:
-    """Return STEPS + 1 characters of Python's help texts, all in ALPHABET."""
-    text = "".join(a if a in ALPHABET else " " for a in python_docs.load_data().lower())
-    text = " ".join(text.split())
+    """Return STEPS + 1 characters of Python's help texts."""
+    text = common.plain_text()
     if not 0 <= start < len(text) - STEPS:
         raise ValueError(f"start: expected a number from 0 to {len(text) - STEPS - 1}, found {start}")
     return text[start : start + STEPS + 1]
@@ -167,7 +164,7 @@ def main(arguments: list[str] | None = None) -> dict:
     options = common.options(__doc__, arguments, start=(3000, "where in the text to begin"), quick={})
     text = read_text(options.start)
     print(f"Reads {text[:-1]!r}\nand should guess {text[-1]!r}.")
-    letters = np.array([ALPHABET.index(a) for a in text])
+    letters = np.array([common.ALPHABET.index(a) for a in text])
     x, y = np.eye(FEATURES)[letters[:-1]], int(letters[-1])
     layer, readout = build_layers("float64", "auto")
     weights = Weights(*layer.get_weights(), *readout.get_weights())

@@ -1,9 +1,11 @@
 """The teaching examples: a network by hand, stacked layers, cells of one's own, gradients through time."""
 
+import warnings
 from types import SimpleNamespace
 
 import common
 import deep_rnn
+import gradients_through_time
 import numpy as np
 import own_cells
 import pytest
@@ -137,3 +139,62 @@ def test_own_cells_are_trained_beside_the_lstm(small_imdb, tmp_path, capsys):
     out = capsys.readouterr().out
     assert out.count("kernel 'cpu'") == 3
     assert "peephole LSTM: kernel 'cpu'" in out
+
+
+# --- gradients_through_time -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def gradients(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("plots")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # without clipping the loss may become infinite, and fit says so
+        arguments = ["--sequences", "960", "--epochs", "2", "--out", str(folder)]
+        return gradients_through_time.main(arguments), folder
+
+
+def test_gradients_vanish_and_explode_as_the_initialisation_lets_expect(gradients):
+    result, folder = gradients
+    numbers = result["numbers"]
+    for panel, curves in result["norms"].items():
+        for name, norms in curves.items():
+            found = numbers[f"{panel}: {name}"]
+            assert norms.shape == (100,)
+            assert found["factor"] == pytest.approx((norms[0] / norms[-1]) ** (1 / 99))
+            if "norm" in found:  # one step back multiplies by a slope of at most 1 and by U^T
+                assert (norms[:-1] / norms[1:]).max() <= found["norm"] * (1 + 1e-4)
+                assert found["radius"] <= found["norm"] * (1 + 1e-4)
+    assert numbers["SimpleRNN, tanh: orthogonal"]["factor"] < 1
+    assert numbers["SimpleRNN, tanh: 2 x orthogonal"]["ratio"] > 1e3
+    assert numbers["SimpleRNN, relu: identity"]["ratio"] > 0.1
+    # A relu lets half of the units through: half of the squares, of a gradient without direction.
+    assert numbers["SimpleRNN, relu: orthogonal"]["factor"] == pytest.approx(0.5**0.5, abs=0.05)
+    gates = [numbers[f"gates: LSTM, forget bias {bias}"]["factor"] for bias in (0, 1, 4)]
+    assert gates == sorted(gates)
+    assert (
+        numbers["gates: GRU, update bias 0"]["ratio"] < 1e-9 < numbers["gates: GRU, update bias 4"]["ratio"]
+    )
+    assert (folder / "gradients_through_time.png").exists()
+
+
+def test_only_the_global_norm_keeps_the_direction(gradients):
+    clipped = gradients[0]["clipped"]
+    none, value, norm, global_norm = clipped.values()
+    assert none["norm"] > 10
+    assert none["cosine"] == pytest.approx(1.0, abs=1e-3)
+    assert global_norm["norm"] == pytest.approx(0.5, rel=1e-3)
+    assert global_norm["cosine"] == pytest.approx(1.0, abs=1e-3)
+    assert norm["least"] == pytest.approx(1.0, abs=1e-3)
+    assert norm["cosine"] < 0.9
+    assert value["least"] < 0.9
+
+
+def test_without_clipping_the_training_is_lost(gradients):
+    result, folder = gradients
+    none, *others = result["trained"].values()
+    assert none["largest"] > 1e6
+    for found in others:
+        assert found["largest"] < 1e4
+        assert found["loss"] < none["loss"]
+    for plot in ("clipping.png", "clipping_loss.png"):
+        assert (folder / plot).exists()

@@ -371,6 +371,7 @@ def test_errors_say_what_is_missing(x, y):
         ([np.nan, np.nan, 9.0, 3.0, 1.0, np.nan], 3.0),
         ([1e-300, 1.0, 1e300], 1e-300),
         ([0.0, 1.0], 0.0),
+        ([0.0, 0.0], np.nan),
     ],
 )
 def test_factor_per_step(norms, factor):

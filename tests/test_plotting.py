@@ -64,14 +64,18 @@ def test_gradient_norms_against_time(tmp_path):
     np.testing.assert_array_equal(h.get_ydata(), [1e-3, np.nan, 1.0])
     np.testing.assert_array_equal(c.get_ydata(), [np.nan, 2.0, 3.0])
     assert axes.get_yscale() == "log"
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("time step", "gradient norm")
     assert legend(axes.get_legend()) == ["a/h", "a/c"]
     assert (tmp_path / "norms.png").read_bytes()[:4] == b"\x89PNG"
 
 
 def test_gradient_norms_of_several_models_have_a_panel_each():
-    figure = plot_gradient_norms({"tanh": {"h": [1.0, 2.0]}, "relu": {"h": [3.0]}}, quantity="share")
+    figure = plot_gradient_norms(
+        {"tanh": {"h": [1.0, 2.0]}, "relu": {"h": [3.0]}}, quantity="share", steps="update"
+    )
     tanh, relu = figure.axes
-    assert (tanh.get_title(), relu.get_title(), relu.get_ylabel()) == ("tanh", "relu", "share")
+    assert (tanh.get_title(), relu.get_title()) == ("tanh", "relu")
+    assert (relu.get_xlabel(), relu.get_ylabel()) == ("update", "share")
     assert relu.get_lines()[0].get_marker() == "o"  # a single point has no line
 
 

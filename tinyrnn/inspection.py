@@ -77,7 +77,7 @@ def factor_per_step(norms: Any) -> float:
     """Return by what the gradient is multiplied on one step back in time, on the average.
 
     That is the geometric mean between the first and the last step: below 1 the gradient vanishes, above 1 it
-    explodes. 20 times its decimal logarithm is the decay in decibels.
+    explodes. 20 times its decimal logarithm is the change in decibels; nan if both norms are 0.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def factor_per_step(norms: Any) -> float:
             f"norms: expected at least two time steps, found shape {norms.shape}, {len(times)} used"
         )
     first, last = times[0], times[-1]
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):
         return float(np.exp((np.log(norms[first]) - np.log(norms[last])) / (last - first)))
 
 

@@ -202,6 +202,7 @@ def plot_gradient_norms(
     norms: Mapping[str, Any],
     path: str | os.PathLike | None = None,
     quantity: str = "gradient norm",
+    steps: str = "time step",
 ) -> Any:
     """Draw norms against the time step, on a logarithmic scale, where a steady decay is a straight line.
 
@@ -212,13 +213,13 @@ def plot_gradient_norms(
         step; several dictionaries, by their titles, get a panel each. Zeros and nan are left out.
     path : str or path, optional
         Where to save the figure.
-    quantity : str
-        What the numbers are.
+    quantity, steps : str
+        What the numbers are, and what they are counted by.
 
     Returns
     -------
     matplotlib.figure.Figure
-        The first time step is 1.
+        The first step is 1.
 
     Raises
     ------
@@ -243,7 +244,7 @@ def plot_gradient_norms(
             axes.plot(
                 np.arange(len(values)) + 1, np.where(values > 0, values, np.nan), marker=marker, label=name
             )
-        axes.set(title=title, xlabel="time step", ylabel=quantity, yscale="log")
+        axes.set(title=title, xlabel=steps, ylabel=quantity, yscale="log")
         axes.grid(alpha=0.3)
         axes.legend(fontsize="small")
     return _saved(figure, path)
