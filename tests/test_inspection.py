@@ -246,6 +246,21 @@ def test_keras_style_cells_give_what_the_same_equations_give(x, y):
     np.testing.assert_allclose(norms["rnn/state_1"], gradient_norms(ours, x, y)["rnn/h"], rtol=1e-12)
 
 
+def test_the_output_of_a_keras_style_cell_may_be_a_state_that_is_handed_on(x):
+    class Hold(Layer):
+        state_size = U
+
+        def call(self, inputs, states):
+            return states[0], [states[0]]
+
+    held = compiled(RNN(Hold(), return_sequences=True, name="rnn"))
+    settings = {"kernel_initializer": "zeros", "recurrent_initializer": "identity"}
+    same = compiled(SimpleRNN(U, "linear", return_sequences=True, name="rnn", **settings))
+    targets = np.random.default_rng(3).standard_normal((B, T, U))
+    expected = gradient_norms(same, x, targets)["rnn/h"]
+    np.testing.assert_allclose(gradient_norms(held, x, targets)["rnn/state_1"], expected, rtol=1e-12)
+
+
 def test_stacked_cells_give_what_stacked_layers_give(x, y):
     cells = [LSTMCell(U, name="below"), GRUCell(U, name="above")]
     inside = compiled(RNN(cells, name="stack"), Dense(1))
@@ -325,6 +340,14 @@ def test_the_model_stays_as_it_was(y):
     assert model.get_metrics_result() == metrics
     model.predict(ids, batch_size=B, verbose=0)
     assert model.get_layer("lstm").kernel_choice.kernel == "cpu"
+
+
+def test_no_graph_stays_and_no_grad_is_no_hindrance(x, y):
+    model = compiled(GRU(U, name="gru", activity_regularizer="l2"), Dense(1))
+    expected = gradient_norms(model, x, y)
+    assert model.losses == []
+    with tinyrnn.no_grad():
+        np.testing.assert_array_equal(gradient_norms(model, x, y)["gru/h"], expected["gru/h"])
 
 
 def test_looking_at_it_while_it_trains_changes_nothing(x, y):
