@@ -15,9 +15,11 @@ import imdb_simple_rnn
 import imdb_stacked_lstm
 import numpy as np
 import pytest
+import short_sentences
 
 import tinyrnn
-from tinyrnn.layers import LSTM, Dense, Dropout, Embedding, SimpleRNN
+from tinyrnn.datasets import imdb, sms_spam
+from tinyrnn.layers import LSTM, Activation, Dense, Dropout, Embedding, SimpleRNN, SpatialDropout1D
 from tinyrnn.models import Sequential
 from tinyrnn.optimizers import Adam
 
@@ -241,6 +243,77 @@ def test_alice_texts(tmp_path, monkeypatch):
     assert alice_characters.share_of_words("aaaa", "the cat") == 0
 
 
+# --- short sentences --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_sentences(at_hand, monkeypatch):
+    """One word in each tells the label; the same words are in reviews, but with other neighbours."""
+    rng = np.random.default_rng(0)
+    rows = ["text,label,source"]
+    for source, number, neutral in (
+        ("imdb", 150, "it was rather"),
+        ("rotten_tomatoes", 100, "a film that is"),
+    ):
+        for label, telling in ((0, ["bad", "dull", "awful"]), (1, ["good", "fun", "superb"])):
+            for i in range(number):
+                words = [*rng.permutation(neutral.split()), rng.choice(telling), f"n{i % 50}"]
+                rows.append(f"{' '.join(rng.permutation(words))},{label},{source}")
+    monkeypatch.setattr(imdb, "REVIEWS", at_hand("\n".join(rows).encode(), "reviews.csv"))
+    monkeypatch.setattr(imdb, "HELD_OUT", 20)
+    monkeypatch.setattr(short_sentences, "LENGTH", 10)
+    monkeypatch.setattr(short_sentences, "IMDB_LENGTH", 10)
+
+
+def test_short_sentences(small_sentences, tmp_path, capsys):
+    figures = run(short_sentences, tmp_path, "--epochs", 10, "--review-epochs", 25, "--batch-size", 10)
+    assert figures["frequent"] == 0.5
+    assert figures["accuracy"] > 0.9
+    assert figures["naive_bayes"] == figures["naive_bayes_all_words"] > 0.9
+    assert figures["reader"]["unread"] > 0.9, "it should know these words from the reviews"
+    assert figures["reader"]["accuracy"] > 0.9
+    printed = capsys.readouterr().out
+    assert "160 sentences to train on, 40 to test with: slating or praise" in printed
+    assert printed.count("% praise, it is ") == 10
+
+
+def test_short_sentences_of_ones_own(tmp_path, capsys):
+    lines = [
+        f"{label}\tsentence {i} is {word}" for i in range(60) for label, word in (("-", "dull"), ("+", "fun"))
+    ]
+    (tmp_path / "own.txt").write_text("\n".join(lines), encoding="utf-8")
+    typed = ("--corpus", tmp_path / "own.txt", "--epochs", 8, "--batch-size", 8)
+    figures = run(short_sentences, tmp_path, *typed)
+    assert figures["accuracy"] > 0.9
+    assert "reader" not in figures, "reviews of films say nothing about another corpus"
+    assert "96 sentences to train on, 24 to test with: + or -" in capsys.readouterr().out
+
+
+def test_short_sentences_takes_messages(at_hand, tmp_path, monkeypatch):
+    lines = [f"{label}\t{word} {i}" for i in range(40) for label, word in (("ham", "hello"), ("spam", "win"))]
+    monkeypatch.setattr(sms_spam, "MESSAGES", at_hand("\n".join(lines).encode()))
+    figures = run(short_sentences, tmp_path, "--corpus", "sms-spam", "--epochs", 8, "--batch-size", 8)
+    assert figures["accuracy"] > 0.9
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, r"--corpus: .*own\.txt.*\n.*none of rotten-tomatoes, sms-spam"),
+        ("no label", r"--corpus: .*own\.txt, line 1: expected label<TAB>text"),
+        (
+            "a\tb\nb\tc\nc\td\n" * 2 + "".join(f"a\t{i}\n" for i in range(9)),
+            "expected two labels, found 3: a, b, c",
+        ),
+    ],
+)
+def test_short_sentences_of_a_file_that_will_not_do(content, message, tmp_path):
+    if content is not None:
+        (tmp_path / "own.txt").write_text(content, encoding="utf-8")
+    with pytest.raises(SystemExit, match=message):
+        short_sentences.main(["--corpus", str(tmp_path / "own.txt")])
+
+
 # --- as their authors spelled them ------------------------------------------------------------------------
 
 
@@ -261,6 +334,19 @@ def stacked_lstm_as_written():
 def alice_as_written():
     """Row 3: input_shape, unroll."""
     return Sequential([SimpleRNN(128, input_shape=(10, 42), unroll=True), Dense(42, activation="softmax")])
+
+
+def short_sentences_as_written():
+    """Row 4: input_length."""
+    return Sequential(
+        [
+            Embedding(2002, 128, input_length=40),
+            SpatialDropout1D(0.2),
+            LSTM(64, dropout=0.2, recurrent_dropout=0.2),
+            Dense(1),
+            Activation("sigmoid"),
+        ]
+    )
 
 
 def comparison_as_written():
@@ -284,6 +370,7 @@ def comparison_as_written():
             lambda: "rmsprop",
             {"input_shape=", "unroll=True"},
         ),
+        (short_sentences_as_written, short_sentences.build_model, lambda: "adam", {"input_length="}),
         (
             comparison_as_written,
             imdb_comparison.build_model,
