@@ -18,12 +18,10 @@ import common
 import numpy as np
 
 from tinyrnn import Sequential
-from tinyrnn.datasets import imdb
 from tinyrnn.inspection import factor_per_step, gradient_norms
 from tinyrnn.layers import Dense, Embedding, Input, SimpleRNN
 from tinyrnn.optimizers import Adam
 from tinyrnn.plotting import plot_gradient_norms
-from tinyrnn.preprocessing.sequence import pad_sequences
 
 WORDS = 10_000
 LAYERS, UNITS = 4, 32
@@ -60,22 +58,21 @@ def main(arguments: list[str] | None = None) -> dict:
         __doc__,
         arguments,
         epochs=3,
-        length=(100, "words read of a review"),
-        reviews=(20_000, "to train on"),
+        length=(100, "how many words of a review are read"),
+        reviews=(20_000, "how many to train on"),
         quick={"epochs": 1, "reviews": 4_000},
     )
-    (x_train, y_train), (x_test, y_test) = imdb.load_data(num_words=WORDS)
-    full = [n for n, review in enumerate(x_test) if len(review) >= options.length][:SAMPLE]
-    x_train, x_test = (pad_sequences(x, maxlen=options.length) for x in (x_train, x_test))
-    x_train, y_train = x_train[: options.reviews], y_train[: options.reviews]
+    reviews = common.Reviews(WORDS, options.length, limit=options.reviews)
+    x_test, y_test = reviews.test
+    full = np.flatnonzero((x_test > 0).all(axis=1))[:SAMPLE]
     sample = x_test[full], y_test[full]
 
     model = build_model(options.length)
     model.summary()
     before = gradient_norms(model, *sample)
-    model.fit(x_train, y_train, batch_size=64, epochs=options.epochs, validation_split=0.1)
+    model.fit(*reviews.train, batch_size=64, epochs=options.epochs, validation_split=0.1)
     after = gradient_norms(model, *sample)
-    _, accuracy = model.evaluate(x_test, y_test, batch_size=500, verbose=0)
+    _, accuracy = model.evaluate(*reviews.test, batch_size=500, verbose=0)
     print(f"\nTest accuracy: {accuracy:.4f} on {len(x_test):,} reviews")
 
     factors = {"before": print_norms("before training", before), "after": print_norms("after", after)}

@@ -215,7 +215,7 @@ def main(arguments: list[str] | None = None) -> dict:
         __doc__,
         arguments,
         epochs=10,
-        sequences=(8000, "of 100 characters, to train on"),
+        sequences=(8000, "of 100 characters, how many to train on"),
         quick={"epochs": 3, "sequences": 2000},
     )
     x, y = load_windows(options.sequences)

@@ -25,12 +25,10 @@ import numpy as np
 
 import tinyrnn
 from tinyrnn import Sequential, Tensor
-from tinyrnn.datasets import imdb
 from tinyrnn.layers import RNN, Dense, Dropout, Embedding, Input, LSTMCell, RNNCell
 from tinyrnn.ops import sigmoid, tanh
 from tinyrnn.optimizers import Adam
 from tinyrnn.plotting import plot_histories
-from tinyrnn.preprocessing.sequence import pad_sequences
 from tinyrnn.recurrent.array import compiled
 
 WORDS = 10_000
@@ -105,15 +103,13 @@ def main(arguments: list[str] | None = None) -> dict:
         __doc__,
         arguments,
         epochs=3,
-        length=(100, "words read of a review"),
-        reviews=(20_000, "to train on"),
+        length=(100, "how many words of a review are read"),
+        reviews=(20_000, "how many to train on"),
         batch_size=64,
         rounds=(200, "of measuring the layers"),
         quick={"epochs": 2, "reviews": 3_000, "rounds": 30},
     )
-    (x_train, y_train), (x_test, y_test) = imdb.load_data(num_words=WORDS)
-    x_train, x_test = (pad_sequences(x, maxlen=options.length) for x in (x_train, x_test))
-    x_train, y_train = x_train[: options.reviews], y_train[: options.reviews]
+    reviews = common.Reviews(WORDS, options.length, limit=options.reviews)
 
     models, histories, results = {}, {}, {}
     for name, cell in CELLS.items():
@@ -122,17 +118,18 @@ def main(arguments: list[str] | None = None) -> dict:
         models[name] = model = build_model(cell)
         times = common.EpochTimes()
         histories[name] = model.fit(
-            x_train,
-            y_train,
+            *reviews.train,
             batch_size=options.batch_size,
             epochs=options.epochs,
             validation_split=0.1,
             callbacks=[times],
         )
-        _, accuracy = model.evaluate(x_test, y_test, batch_size=500, verbose=0)
+        _, accuracy = model.evaluate(*reviews.test, batch_size=500, verbose=0)
         weights = model.get_layer("rnn").count_params()
         results[name] = {"accuracy": accuracy, "seconds per epoch": times.typical, "weights": weights}
-    for name, milliseconds in layer_times(models, x_train[: options.batch_size], options.rounds).items():
+    for name, milliseconds in layer_times(
+        models, reviews.train[0][: options.batch_size], options.rounds
+    ).items():
         results[name]["milliseconds"] = milliseconds
 
     plain = results["LSTM"]["milliseconds"]
@@ -142,13 +139,14 @@ def main(arguments: list[str] | None = None) -> dict:
             f"{name:15}{r['weights']:7,}{r['accuracy']:15.4f}{r['seconds per epoch']:9.2f}"
             f"{r['milliseconds']:11.2f}{r['milliseconds'] / plain:15.2f}"
         )
+    print(f"Naive Bayes on the same words: {reviews.naive_bayes():.4f}")
     for name, model in models.items():
         cell, choice = model.get_layer("rnn").cell, model.get_layer("rnn").kernel_choice
         print(f"\n{name}: kernel {choice.kernel!r}, {choice.reason}\n  {compiled(cell).__file__}")
 
     plot = options.figure("own_cells.png")
     plot_histories(histories, plot)
-    print(f"\nPlot: {plot}")
+    print(f"\nCurves: {plot}")
     return results
 
 
