@@ -12,8 +12,7 @@ import numpy as np
 
 import tinyrnn
 from tinyrnn.callbacks import Callback
-from tinyrnn.datasets import imdb, python_docs
-from tinyrnn.preprocessing.sequence import pad_sequences
+from tinyrnn.datasets import python_docs
 
 ALPHABET = " abcdefghijklmnopqrstuvwxyz.,-'("  # what `plain_text` is written in: 32 characters
 RESULTS = Path(__file__).parent / "results"
@@ -120,102 +119,22 @@ def plain_text() -> str:
     return " ".join(text.split())
 
 
-def naive_bayes(x: Any, y: Any, unseen: Any) -> np.ndarray:
-    """Classify by how often each word occurs in each class, whatever its place: the baseline for texts.
+def naive_bayes(train: tuple[Any, Any], test: tuple[Any, Any]) -> float:
+    """Return the accuracy of counting how often each word occurs in each class, whatever its place.
 
-    Multinomial naive Bayes, with one added to every count.
+    The baseline for classifying texts: multinomial naive Bayes, with one added to every count.
 
     Parameters
     ----------
-    x : sequence of lists of int
-        Word ids of the texts to learn from.
-    y : sequence of int
-        Their classes, from 0.
-    unseen : sequence of lists of int
-        The texts to classify.
-
-    Returns
-    -------
-    int array of shape (len(unseen),)
+    train, test : tuple of sequence of lists of int, sequence of int
+        The word ids of each text, and its class, counted from 0.
     """
-    y = np.asarray(y)
-    words = 1 + max(max(ids, default=0) for texts in (x, unseen) for ids in texts)
-    counts = np.ones((y.max() + 1, words))
+    (x, y), (x_test, y_test) = train, test
+    words = 1 + max(max(ids, default=0) for texts in (x, x_test) for ids in texts)
+    counts = np.ones((max(y) + 1, words))
     for ids, label in zip(x, y, strict=True):
         np.add.at(counts[label], ids, 1)
     log_word = np.log(counts / counts.sum(axis=1, keepdims=True))
     log_class = np.log(np.bincount(y) / len(y))
-    return np.array([(log_class + log_word[:, ids].sum(axis=1)).argmax() for ids in unseen])
-
-
-# --- film reviews -----------------------------------------------------------------------------------------
-
-OPINIONS = {  # 1: praise
-    "One of the best films I have ever seen, wonderful acting and a beautiful story.": 1,
-    "A complete waste of time: boring, badly acted and far too long.": 0,
-    "I laughed, I cried, and I would watch it again tomorrow.": 1,
-    "Dull, predictable and poorly written; an awful waste of good actors.": 0,
-    "A great cast, a clever script, and a perfect ending: excellent.": 1,
-    "This is the worst movie of the year, stupid and terrible from start to finish.": 0,
-}
-
-
-class Reviews:
-    """The IMDB reviews as an array of word ids, `length` words each, and the way to code a sentence alike.
-
-    Parameters
-    ----------
-    words : int
-        Size of the vocabulary; rarer words become one "unknown".
-    length : int
-        Longer reviews are cut, shorter ones filled with zeros.
-    limit : int, optional
-        Train on this many reviews only.
-    **padding
-        Where to fill and to cut; see `pad_sequences`.
-
-    Attributes
-    ----------
-    train, test : tuple of array (reviews, length), array (reviews,)
-        Word ids, and 1 for praise.
-    """
-
-    def __init__(self, words: int, length: int, limit: int | None = None, **padding: str):
-        self.words, self.length, self.padding = words, length, padding
-        (x, y), (x_test, y_test) = imdb.load_data(num_words=words)
-        self.train = self._padded(x[:limit]), y[:limit]
-        self.test = self._padded(x_test), y_test
-
-    def code(self, sentences: list[str]) -> np.ndarray:
-        """Return typed sentences as the data set has its reviews."""
-        return self._padded(imdb.encode(sentences, num_words=self.words))
-
-    def naive_bayes(self) -> float:
-        """Return the test accuracy of naive Bayes, which sees the same words as the models."""
-        x, x_test = ([ids[ids > 0] for ids in part[0]] for part in (self.train, self.test))
-        return float(np.mean(naive_bayes(x, self.train[1], x_test) == self.test[1]))
-
-    def _padded(self, sequences: Any) -> np.ndarray:
-        return pad_sequences(sequences, maxlen=self.length, **self.padding)
-
-
-def score_opinions(model: tinyrnn.Model, reviews: Reviews) -> list[float]:
-    """Print, and return, what the model takes for the probability of praise of a few clear opinions."""
-    scores = model.predict(reviews.code(list(OPINIONS)), verbose=0)[:, 0].tolist()
-    for sentence, score in zip(OPINIONS, scores, strict=True):
-        print(f"{score:6.1%} praise  {sentence}")
-    return scores
-
-
-def ask(model: tinyrnn.Model, reviews: Reviews) -> None:
-    """Score sentences that the user types, until an empty line or the end of the input."""
-    print("\nType a sentence about a film (an empty line ends this).")
-    while True:
-        try:
-            sentence = input("> ").strip()
-        except (EOFError, KeyboardInterrupt):
-            print()
-            return
-        if not sentence:
-            return
-        print(f"{model.predict(reviews.code([sentence]), verbose=0).item():6.1%} praise")
+    found = [(log_class + log_word[:, ids].sum(axis=1)).argmax() for ids in x_test]
+    return float(np.mean(np.equal(found, y_test)))

@@ -17,6 +17,7 @@ Run it with ``python examples/imdb_bidirectional.py``; the options are shown by 
 from __future__ import annotations
 
 import common
+import film_reviews
 
 from tinyrnn.layers import LSTM, Bidirectional, Dense, Embedding, Input, SimpleRNN
 from tinyrnn.models import Sequential
@@ -58,7 +59,7 @@ def main(arguments: list[str] | None = None) -> dict:
         reviews=(20_000, "how many to train on"),
         quick={"epochs": 1, "reviews": 4_000},
     )
-    reviews = common.Reviews(WORDS, LENGTH, limit=options.reviews)
+    reviews = film_reviews.Reviews(WORDS, LENGTH, limit=options.reviews)
 
     figures, histories = {}, {}
     for kind in MODELS:
@@ -70,7 +71,7 @@ def main(arguments: list[str] | None = None) -> dict:
         )
         loss, accuracy = model.evaluate(*reviews.test, batch_size=500, verbose=0)
         figures[kind] = {"accuracy": accuracy, "loss": loss, "parameters": model.count_params()}
-        figures[kind]["scores"] = common.score_opinions(model, reviews)
+        figures[kind]["scores"] = film_reviews.score_opinions(model, reviews)
 
     print()
     for kind in MODELS:

@@ -15,6 +15,7 @@ Run it with ``python examples/imdb_comparison.py``; the options are shown by ``-
 from __future__ import annotations
 
 import common
+import film_reviews
 
 from tinyrnn.layers import LSTM, Dense, Embedding, Input, SimpleRNN
 from tinyrnn.models import Sequential
@@ -67,7 +68,7 @@ def main(arguments: list[str] | None = None) -> dict:
         reviews=(20_000, "how many to train on"),
         quick={"epochs": 2, "reviews": 8_000, "batch_size": 64},
     )
-    reviews = common.Reviews(WORDS, LENGTH, options.reviews, padding="post", truncating="post")
+    reviews = film_reviews.Reviews(WORDS, LENGTH, options.reviews, padding="post", truncating="post")
 
     figures, histories = {}, {}
     for masked in (False, True):

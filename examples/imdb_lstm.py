@@ -10,6 +10,7 @@ Run it with ``python examples/imdb_lstm.py``; the options are shown by ``--help`
 from __future__ import annotations
 
 import common
+import film_reviews
 
 import tinyrnn
 from tinyrnn.layers import LSTM, Dense, Dropout, Embedding, Input, SpatialDropout1D
@@ -46,7 +47,7 @@ def main(arguments: list[str] | None = None) -> dict:
         batch_size=64,
         quick={"epochs": 2, "reviews": 8_000},
     )
-    reviews = common.Reviews(WORDS, options.length, limit=options.reviews)
+    reviews = film_reviews.Reviews(WORDS, options.length, limit=options.reviews)
 
     model = build_model()
     model.summary()
@@ -59,7 +60,7 @@ def main(arguments: list[str] | None = None) -> dict:
     plot = options.figure("imdb_lstm.png")
     history.plot(plot)
     print(f"Curves: {plot}\n")
-    return {"accuracy": accuracy, "scores": common.score_opinions(model, reviews), "plot": plot}
+    return {"accuracy": accuracy, "scores": film_reviews.score_opinions(model, reviews), "plot": plot}
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ Run it with ``python examples/imdb_simple_rnn.py``; the options are shown by ``-
 from __future__ import annotations
 
 import common
+import film_reviews
 
 from tinyrnn.layers import LSTM, Dense, Embedding, Input, SimpleRNN
 from tinyrnn.models import Sequential
@@ -49,7 +50,7 @@ def main(arguments: list[str] | None = None) -> dict:
         reviews=(20_000, "how many to train on"),
         quick={"epochs": 2, "reviews": 8_000},
     )
-    reviews = common.Reviews(WORDS, LENGTH, limit=options.reviews)
+    reviews = film_reviews.Reviews(WORDS, LENGTH, limit=options.reviews)
 
     figures, histories = {}, {}
     for name in LAYERS:
@@ -60,7 +61,11 @@ def main(arguments: list[str] | None = None) -> dict:
             *reviews.train, batch_size=options.batch_size, epochs=options.epochs, validation_data=reviews.test
         )
         loss, accuracy = model.evaluate(*reviews.test, batch_size=500, verbose=0)
-        figures[name] = {"accuracy": accuracy, "loss": loss, "scores": common.score_opinions(model, reviews)}
+        figures[name] = {
+            "accuracy": accuracy,
+            "loss": loss,
+            "scores": film_reviews.score_opinions(model, reviews),
+        }
 
     print()
     for name in LAYERS:

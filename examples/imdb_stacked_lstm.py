@@ -17,6 +17,7 @@ from __future__ import annotations
 import sys
 
 import common
+import film_reviews
 
 from tinyrnn.layers import LSTM, Dense, Dropout, Embedding, Input
 from tinyrnn.models import Sequential
@@ -53,7 +54,7 @@ def main(arguments: list[str] | None = None) -> dict:
         ask=(sys.stdin.isatty(), "score what you type; by default if you sit at a terminal"),
         quick={"epochs": 2, "reviews": 8_000},
     )
-    reviews = common.Reviews(WORDS, LENGTH, limit=options.reviews)
+    reviews = film_reviews.Reviews(WORDS, LENGTH, limit=options.reviews)
 
     model = build_model()
     model.summary()
@@ -67,9 +68,9 @@ def main(arguments: list[str] | None = None) -> dict:
     plot = options.figure("imdb_stacked_lstm.png")
     history.plot(plot)
     print(f"Curves: {plot}\n")
-    scores = common.score_opinions(model, reviews)
+    scores = film_reviews.score_opinions(model, reviews)
     if options.ask:
-        common.ask(model, reviews)
+        film_reviews.ask(model, reviews)
     return {"accuracy": accuracy, "loss": loss, "naive_bayes": baseline, "scores": scores, "plot": plot}
 
 

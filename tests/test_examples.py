@@ -8,6 +8,7 @@ from pathlib import Path
 
 import alice_characters
 import common
+import film_reviews
 import imdb_bidirectional
 import imdb_comparison
 import imdb_lstm
@@ -81,8 +82,9 @@ def test_naive_bayes_is_bayes_rule():
     for ids in ([1], [2], [1, 2], [2, 2], []):
         n1, n2 = ids.count(1), ids.count(2)
         p = [2 / 3 * (4 / 8) ** n1 * (3 / 8) ** n2, 1 / 3 * (2 / 7) ** n1 * (4 / 7) ** n2]
-        assert common.naive_bayes(x, y, [ids]) == [np.argmax(p)]
-    assert common.naive_bayes(x, y, [[2] * 5, [1]]).tolist() == [1, 0]
+        assert common.naive_bayes((x, y), ([ids], [np.argmax(p)])) == 1
+        assert common.naive_bayes((x, y), ([ids], [np.argmin(p)])) == 0
+    assert common.naive_bayes((x, y), ([[2] * 5, [1], [1, 1], [1]], [1, 0, 0, 1])) == 0.75
 
 
 # --- film reviews -----------------------------------------------------------------------------------------
@@ -101,11 +103,11 @@ def run(example, out, *typed):
 
 
 def test_reviews_are_padded_and_sentences_coded_alike(small_imdb):
-    reviews = common.Reviews(100, 20, limit=50)
+    reviews = film_reviews.Reviews(100, 20, limit=50)
     (x, y), (x_test, y_test) = reviews.train, reviews.test
     assert (x.shape, y.shape, x_test.shape, y_test.shape) == ((50, 20), (50,), (100, 20), (100,))
     assert (x[:, 0] == 0).all()
-    post = common.Reviews(100, 20, padding="post", truncating="post")
+    post = film_reviews.Reviews(100, 20, padding="post", truncating="post")
     assert post.train[0].shape == (300, 20)
     assert (post.train[0][:, 0] == 1).all()
     good, unknown = post.code(["good", "xylophone"])
@@ -117,11 +119,11 @@ def test_reviews_are_padded_and_sentences_coded_alike(small_imdb):
 
 
 def test_a_typed_sentence_is_scored(small_imdb, monkeypatch, capsys):
-    reviews = common.Reviews(100, 20)
+    reviews = film_reviews.Reviews(100, 20)
     model = Sequential([Embedding(100, 4), LSTM(2), Dense(1, activation="sigmoid")])
     typed = iter(["good fun", ""])
     monkeypatch.setattr("builtins.input", lambda prompt: next(typed))
-    common.ask(model, reviews)
+    film_reviews.ask(model, reviews)
     out = capsys.readouterr().out
     score = model.predict(reviews.code(["good fun"]), verbose=0).item()
     assert f"{score:6.1%} praise" in out
@@ -130,7 +132,7 @@ def test_a_typed_sentence_is_scored(small_imdb, monkeypatch, capsys):
         raise EOFError
 
     monkeypatch.setattr("builtins.input", end_of_input)
-    common.ask(model, reviews)
+    film_reviews.ask(model, reviews)
 
 
 def test_imdb_lstm(small_imdb, tmp_path):
@@ -140,12 +142,12 @@ def test_imdb_lstm(small_imdb, tmp_path):
 
 def test_imdb_stacked_lstm(small_imdb, tmp_path, monkeypatch, capsys):
     asked = []
-    monkeypatch.setattr(common, "ask", lambda *given: asked.append(given))
+    monkeypatch.setattr(film_reviews, "ask", lambda *given: asked.append(given))
     figures = run(imdb_stacked_lstm, tmp_path, "--epochs", 8)
     assert asked == []  # there is no terminal here
     assert figures["accuracy"] > 0.95
     assert figures["naive_bayes"] == 1.0
-    assert len(figures["scores"]) == len(common.OPINIONS)
+    assert len(figures["scores"]) == len(film_reviews.OPINIONS)
     run(imdb_stacked_lstm, tmp_path, "--epochs", 1, "--ask", "--reviews", 60)
     assert len(asked) == 1
     assert "171,473" in capsys.readouterr().out  # weights, in the summary
