@@ -15,6 +15,7 @@ Run it with ``python examples/deep_rnn.py``; the options are shown by ``--help``
 from __future__ import annotations
 
 import common
+import film_reviews
 import numpy as np
 
 from tinyrnn import Sequential
@@ -62,7 +63,7 @@ def main(arguments: list[str] | None = None) -> dict:
         reviews=(20_000, "how many to train on"),
         quick={"epochs": 1, "reviews": 4_000},
     )
-    reviews = common.Reviews(WORDS, options.length, limit=options.reviews)
+    reviews = film_reviews.Reviews(WORDS, options.length, limit=options.reviews)
     x_test, y_test = reviews.test
     full = np.flatnonzero((x_test > 0).all(axis=1))[:SAMPLE]
     sample = x_test[full], y_test[full]

@@ -21,6 +21,7 @@ import statistics
 import time
 
 import common
+import film_reviews
 import numpy as np
 
 import tinyrnn
@@ -109,7 +110,7 @@ def main(arguments: list[str] | None = None) -> dict:
         rounds=(200, "of measuring the layers"),
         quick={"epochs": 2, "reviews": 3_000, "rounds": 30},
     )
-    reviews = common.Reviews(WORDS, options.length, limit=options.reviews)
+    reviews = film_reviews.Reviews(WORDS, options.length, limit=options.reviews)
 
     models, histories, results = {}, {}, {}
     for name, cell in CELLS.items():
