@@ -142,7 +142,7 @@ def read_text(start: int) -> str:
     """Return STEPS + 1 characters of Python's help texts."""
     text = common.plain_text()
     if not 0 <= start < len(text) - STEPS:
-        raise ValueError(f"start: expected a number from 0 to {len(text) - STEPS - 1}, found {start}")
+        raise SystemExit(f"--start: expected a number from 0 to {len(text) - STEPS - 1}, found {start}")
     return text[start : start + STEPS + 1]
 
 
@@ -177,18 +177,25 @@ def main(arguments: list[str] | None = None) -> dict:
             print(f"  {kernel:9}" + "".join(f"  {key} {value:.0e}" for key, value in found.items()))
 
     h = forward(x, weights)
+    probability = guess(h[-1], weights)[y]
+    print(
+        f"\nIt gives {text[-1]!r} a probability of {probability:.1%}: the loss is {-np.log(probability):.3f}."
+    )
     terms, dh = backward(x, y, h, weights)
     print_terms(text, terms, dh)
-    sizes = {f"term of dL/d{name}": norms(a) for name, a in terms._asdict().items()}
-    sizes["dL/dh"] = norms(dh)
+    # The norms for b are those for W: each x_t has the length 1.
+    sizes = {f"dL/d{name}": norms(terms._asdict()[name]) for name in "UW"}
+    earlier = {f"dL/d{name}": norms(terms._asdict()[name].cumsum(axis=0)) for name in "UW"}
     plot = options.figure("rnn_by_hand.png")
-    plot_gradient_norms(sizes, plot)  # W's and b's curves are one: each x_t has the length 1
+    panels = {"what each step adds": sizes, "what this and all earlier steps add": earlier}
+    plot_gradient_norms(panels, plot, quantity="norm")
     print(f"\nPlot: {plot}")
     return {
-        "loss": float(-np.log(guess(h[-1], weights)[y])),
+        "loss": float(-np.log(probability)),
         "differences": differences,
         "shares": shares(terms.U),
         "norms": sizes,
+        "earlier": earlier,
     }
 
 

@@ -42,7 +42,10 @@ def test_by_hand_and_every_kernel_agree(tmp_path, capsys):
         assert max(value for values in found.values() for value in values.values()) < tolerance
     assert result["shares"].shape == (100,)
     assert result["shares"].sum() == pytest.approx(1.0)
-    assert result["norms"]["term of dL/dU"][0] == 0.0  # before the first step there is no state
+    assert result["norms"]["dL/dU"][0] == 0.0  # before the first step there is no state
+    sizes, earlier = result["norms"]["dL/dW"], result["earlier"]["dL/dW"]
+    assert sizes[0] == earlier[0] > 0
+    assert (earlier <= sizes.cumsum() * (1 + 1e-9)).all()
     assert (tmp_path / "rnn_by_hand.png").exists()
     assert "this and later\n   100 " in capsys.readouterr().out
 
@@ -68,7 +71,7 @@ def test_the_gradient_by_hand_is_the_slope_of_the_loss():
 
 
 def test_a_place_outside_of_the_text():
-    with pytest.raises(ValueError, match=r"start: expected a number from 0 to .*, found -1"):
+    with pytest.raises(SystemExit, match=r"--start: expected a number from 0 to .*, found -1"):
         rnn_by_hand.main(["--start", "-1"])
 
 
