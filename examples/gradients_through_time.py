@@ -191,7 +191,7 @@ class GradientSize(Callback):
 
 
 def train(x: np.ndarray, y: np.ndarray, epochs: int, seed: int) -> tuple[dict, dict, dict]:
-    """Train the same model with every way of clipping; return histories, sizes of the gradient, numbers."""
+    """Train the same model with every way of clipping; return histories, sizes of the gradients, numbers."""
     histories, sizes, numbers = {}, {}, {}
     for name, clipping in CLIPPING.items():
         print(f"\n{name}")
@@ -200,7 +200,12 @@ def train(x: np.ndarray, y: np.ndarray, epochs: int, seed: int) -> tuple[dict, d
         size = GradientSize()
         histories[name] = model.fit(x, y, batch_size=BATCH, epochs=epochs, callbacks=[size, TerminateOnNaN()])
         sizes[name] = np.array(size.norms)
-        numbers[name] = {"loss": histories[name].history["loss"][-1], "largest": np.nanmax(sizes[name])}
+        states = model.layers[0](x[:SAMPLE]).numpy()
+        numbers[name] = {
+            "largest": float(np.nanmax(sizes[name])),
+            "dead": float((states.max(axis=(0, 1)) <= 0).mean()),  # units that are 0 whatever they read
+            "loss": histories[name].history["loss"][-1],
+        }
     return histories, sizes, numbers
 
 
@@ -226,9 +231,9 @@ def main(arguments: list[str] | None = None) -> dict:
     histories, sizes, trained = train(x, y, options.epochs, options.seed)
     share = np.bincount(y.ravel(), minlength=FEATURES) / y.size
     guessing = float(-sum(p * np.log(p) for p in share if p))
-    print(f"\n{'':20}largest gradient    loss (of the frequencies alone: {guessing:.3f})")
+    print(f"\n{'':20}largest gradient  dead units    loss (of the frequencies alone: {guessing:.3f})")
     for name, found in trained.items():
-        print(f"{name:20}{found['largest']:16.3g}{found['loss']:8.3f}")
+        print(f"{name:20}{found['largest']:16.3g}{found['dead']:12.0%}{found['loss']:8.3f}")
     plot_gradient_norms(sizes, options.figure("clipping.png"), "norm of the whole gradient", "update")
     curves = plot_histories(histories)
     curves.axes[0].set_ylim(0.5 * guessing, 1.2 * guessing)  # without clipping it starts far above

@@ -196,8 +196,10 @@ def test_without_clipping_the_training_is_lost(gradients):
     result, folder = gradients
     none, *others = result["trained"].values()
     assert none["largest"] > 1e6
+    assert none["dead"] > 0.5
     for found in others:
         assert found["largest"] < 1e4
+        assert found["dead"] < 0.5
         assert found["loss"] < none["loss"]
     for plot in ("clipping.png", "clipping_loss.png"):
         assert (folder / plot).exists()
