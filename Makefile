@@ -2,11 +2,12 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+EXAMPLE ?= imdb_lstm
 
 .PHONY: demo test lint format bench bench-startup clean
 
-demo: $(VENV)/.demo       ## train an LSTM on film reviews, print its accuracy, draw its curves
-	$(BIN)/python examples/imdb_lstm.py $(ARGS)
+demo: $(VENV)/.demo       ## train an LSTM on film reviews; EXAMPLE=alice_characters, or another, for that one
+	$(BIN)/python examples/$(EXAMPLE).py $(ARGS)
 
 test: $(VENV)/.test       ## run the whole test suite
 	$(BIN)/python -m pytest -n auto
