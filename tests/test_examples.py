@@ -3,6 +3,9 @@
 The examples lie on the path (see setup.cfg): a test imports one and calls its `main` with what a user types.
 """
 
+import importlib
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -85,6 +88,34 @@ def test_naive_bayes_is_bayes_rule():
         assert common.naive_bayes((x, y), ([ids], [np.argmax(p)])) == 1
         assert common.naive_bayes((x, y), ([ids], [np.argmin(p)])) == 0
     assert common.naive_bayes((x, y), ([[2] * 5, [1], [1, 1], [1]], [1, 0, 0, 1])) == 0.75
+
+
+# --- every example ----------------------------------------------------------------------------------------
+
+EXAMPLES = sorted(
+    {path.stem for path in Path(common.__file__).parent.glob("*.py")} - {"common", "film_reviews"}
+)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_every_example_explains_itself_and_stands_in_the_readme(name, capsys):
+    example = importlib.import_module(name)
+    with pytest.raises(SystemExit) as done:
+        example.main(["--help"])
+    assert not done.value.code
+    shown = capsys.readouterr().out
+    assert example.__doc__.splitlines()[0] in shown
+    assert all(option in shown for option in ("--quick", "--seed", "--out"))
+    assert f"({name}.py)" in Path(common.__file__).with_name("README.md").read_text(encoding="utf-8")
+
+
+def test_an_example_runs_as_a_file():
+    """From another folder, as a process of its own."""
+    file = Path(common.__file__).with_name("imdb_lstm.py")
+    done = subprocess.run(
+        [sys.executable, file, "--help"], capture_output=True, text=True, cwd=file.anchor, check=True
+    )
+    assert "Film reviews" in done.stdout
 
 
 # --- film reviews -----------------------------------------------------------------------------------------
