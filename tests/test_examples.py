@@ -242,7 +242,7 @@ def test_alice_characters(tmp_path):
     (tmp_path / "text.txt").write_text(
         "The cat sat on the mat.\nThe dog ate a Big  log.\n" * 60, encoding="utf-8"
     )
-    figures = run(alice_characters, tmp_path, "--text", tmp_path / "text.txt", "--epochs", 8)
+    figures = run(alice_characters, tmp_path, "--text", tmp_path / "text.txt", "--epochs", 8, "--length", 20)
     assert figures["loss"][-1] < 0.1 < 0.5 < figures["loss"][0]
     assert figures["words_before"] < 0.2
     assert figures["words_after"] > 0.8
