@@ -5,9 +5,10 @@ The model. Embedding, four SimpleRNN of 32 units, Dense. A recurrent layer hands
 only with ``return_sequences=True``: (batch, time, units), the output of every step. The last layer of them
 returns the output of its last step, (batch, units), for the decision.
 
-What to look at. The loss hangs on the last step of the top layer. From there the gradient goes back along two
-ways, step by step and layer by layer, and each step multiplies it by U^T and the slope of tanh. We print its
-norm at the states of every layer, before training and after it.
+What to look at. The loss hangs on the last step of the top layer. From there the gradient goes back in time,
+where each step multiplies it by the slope of tanh and by U^T, and down the layers, by the slope and by W^T. We
+print its norm at the states of every layer, before training and after it, and beside it the mean slope: at
+large states tanh is flat.
 
 Run it with ``python examples/deep_rnn.py``; the options are shown by ``--help``.
 """
@@ -40,16 +41,27 @@ def build_model(length: int) -> Sequential:
     return model
 
 
-def print_norms(title: str, norms: dict[str, np.ndarray]) -> dict[str, float]:
+def slopes(model: Sequential, x: np.ndarray) -> dict[str, float]:
+    """Return the slope of tanh, 1 - h^2, at the output of each layer: the root of its mean square."""
+    found, h = {}, x
+    for layer in model.layers[:-1]:
+        h = layer(h)
+        if isinstance(layer, SimpleRNN):
+            found[f"{layer.name}/h"] = float(np.sqrt(np.mean((1 - h.numpy() ** 2) ** 2)))
+    return found
+
+
+def print_norms(title: str, norms: dict[str, np.ndarray], slopes: dict[str, float]) -> dict[str, float]:
     """Print the norms at some time steps of every layer, the top one first; return the factors per step."""
     length = len(norms["rnn_1/h"])
     steps = np.unique(np.linspace(1, length, 5).round().astype(int))
     factors = {layer: factor_per_step(values) for layer, values in norms.items()}
-    print(f"\n|dL/dh_t| {title}\n  t =    " + "".join(f"{t:10}" for t in steps) + "   factor per step back")
+    numbers = "".join(f"{t:10}" for t in steps)
+    print(f"\n|dL/dh_t| {title}\n  t =    {numbers}   factor per step back   slope of tanh")
     for layer, values in reversed(norms.items()):
         numbers = "".join(f"{values[t - 1]:10.1e}" for t in steps)
         decibels = 20 * np.log10(factors[layer])
-        print(f"  {layer:7}{numbers}{factors[layer]:12.3f}  ({decibels:+.2f} dB)")
+        print(f"  {layer:7}{numbers}{factors[layer]:12.3f}  ({decibels:+.2f} dB){slopes[layer]:14.2f}")
     return factors
 
 
@@ -70,13 +82,16 @@ def main(arguments: list[str] | None = None) -> dict:
 
     model = build_model(options.length)
     model.summary()
-    before = gradient_norms(model, *sample)
+    before, slopes_before = gradient_norms(model, *sample), slopes(model, sample[0])
     model.fit(*reviews.train, batch_size=64, epochs=options.epochs, validation_split=0.1)
     after = gradient_norms(model, *sample)
     _, accuracy = model.evaluate(*reviews.test, batch_size=500, verbose=0)
     print(f"\nTest accuracy: {accuracy:.4f} on {len(x_test):,} reviews")
 
-    factors = {"before": print_norms("before training", before), "after": print_norms("after", after)}
+    factors = {
+        "before": print_norms("before training", before, slopes_before),
+        "after": print_norms("after", after, slopes(model, sample[0])),
+    }
     plot = options.figure("deep_rnn.png")
     plot_gradient_norms({"before training": before, "after training": after}, plot)
     print(f"\nPlot: {plot}")
