@@ -5,10 +5,10 @@ The model. Embedding, four SimpleRNN of 32 units, Dense. A recurrent layer hands
 only with ``return_sequences=True``: (batch, time, units), the output of every step. The last layer of them
 returns the output of its last step, (batch, units), for the decision.
 
-What to look at. The loss hangs on the last step of the top layer. From there the gradient goes back in time,
-where each step multiplies it by the slope of tanh and by U^T, and down the layers, by the slope and by W^T. We
-print its norm at the states of every layer, before training and after it, and beside it the mean slope: at
-large states tanh is flat.
+What to look at. The loss hangs on the last step of the top layer. From there the gradient goes back in
+time, where each step multiplies it by the slope of tanh and by U^T, and down the layers, by the slope and by
+W^T. We print its norm at the states of every layer, before training and after it, and beside it the mean
+slope: at large states tanh is flat.
 
 Run it with ``python examples/deep_rnn.py``; the options are shown by ``--help``.
 """
