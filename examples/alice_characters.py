@@ -37,7 +37,7 @@ def load_text(source: str) -> str:
         text = python_docs.load_data()
     elif source in gutenberg.BOOKS:
         text = gutenberg.load_data(source).partition("\n")[2]  # the first line is the title, in brackets
-    elif Path(source).exists():
+    elif Path(source).is_file():
         text = Path(source).read_text(encoding="utf-8")
     else:
         raise SystemExit(
@@ -85,8 +85,8 @@ class Writer:
 
 def share_of_words(written: str, text: str) -> float:
     """Return how many of the written words occur in the text; the first and the last may be cut."""
-    words = written.split()[1:-1]
-    return float(np.mean([word in set(text.split()) for word in words])) if words else 0.0
+    words, known = written.split()[1:-1], set(text.split())
+    return float(np.mean([word in known for word in words])) if words else 0.0
 
 
 def main(arguments: list[str] | None = None) -> dict:

@@ -75,11 +75,23 @@ def _add(parser: argparse.ArgumentParser, name: str, default: Any, quick: dict[s
     """Add the option `name`; its help shows both defaults."""
     value, explained = default if isinstance(default, tuple) else (default, "")
     kind, value = (value, None) if isinstance(value, type) else (type(value), value)
+    kind = _whole_number if kind is int else kind
     how: dict[str, Any] = {"action": argparse.BooleanOptionalAction} if kind is bool else {"type": kind}
     shown = [str(value)] if value is not None else []
     shown += [f"--quick: {quick[name]}"] if name in quick else []
     note = f"{explained} ({', '.join(shown)})" if shown else explained
     parser.add_argument(f"--{name.replace('_', '-')}", default=value, help=note.replace("%", "%%"), **how)
+
+
+def _whole_number(typed: str) -> int:
+    """Return a typed number; one below 0 would quietly count from the end."""
+    try:
+        number = int(typed)
+    except ValueError:
+        number = -1
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 0 on, found {typed!r}")
+    return number
 
 
 class EpochTimes(Callback):

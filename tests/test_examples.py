@@ -47,7 +47,8 @@ def test_options_are_typed_and_quick_changes_their_defaults(tmp_path):
 @pytest.mark.parametrize(
     ("typed", "said"),
     [
-        (["--epochs", "ten"], "invalid int value: 'ten'"),
+        (["--epochs", "ten"], "argument --epochs: expected a whole number from 0 on, found 'ten'"),
+        (["--epochs", "-1"], "argument --epochs: expected a whole number from 0 on, found '-1'"),
         (["--epoch", "10"], "unrecognized arguments: --epoch"),
     ],
 )
