@@ -38,12 +38,15 @@ def load_text(source: str) -> str:
     elif source in gutenberg.BOOKS:
         text = gutenberg.load_data(source).partition("\n")[2]  # the first line is the title, in brackets
     elif Path(source).is_file():
-        text = Path(source).read_text(encoding="utf-8")
+        text = Path(source).read_text(encoding="utf-8", errors="ignore")
     else:
         raise SystemExit(
             f"--text: {source!r} is no file, no book ({', '.join(gutenberg.BOOKS)}), nor python-docs"
         )
-    return " ".join(text.lower().encode("ascii", "ignore").decode().split())
+    text = " ".join(text.lower().encode("ascii", "ignore").decode().split())
+    if len(text) <= WINDOW:
+        raise SystemExit(f"--text: expected more than {WINDOW} characters, found {len(text)}")
+    return text
 
 
 def build_model(characters: int) -> Sequential:
@@ -89,6 +92,13 @@ def share_of_words(written: str, text: str) -> float:
     return float(np.mean([word in known for word in words])) if words else 0.0
 
 
+def show(writer: Writer, seed: str, length: int, temperature: float) -> None:
+    """Print how a text goes on, greedy and with a temperature."""
+    print(f"  seed             {seed!r}")
+    for name, degree in (("greedy", 0.0), (f"temperature {temperature}", temperature)):
+        print(f"  {name:16} {writer.write(seed, length, degree)!r}")
+
+
 def main(arguments: list[str] | None = None) -> dict:
     """Train round by round, write after each; return the figures."""
     options = common.options(
@@ -128,10 +138,7 @@ def main(arguments: list[str] | None = None) -> dict:
         for name, values in model.fit(windows).history.items():
             curves[name] += values
         start = chance.integers(len(text) - WINDOW)
-        seed = text[start : start + WINDOW]
-        print(f"  seed             {seed!r}")
-        for name, temperature in (("greedy", 0), (f"temperature {options.temperature}", options.temperature)):
-            print(f"  {name:16} {writer.write(seed, options.length, temperature)!r}")
+        show(writer, text[start : start + WINDOW], options.length, options.temperature)
     figures = {"words_before": before, "words_after": words(), "loss": curves["loss"]}
     print(f"\nLoss {curves['loss'][0]:.4f} in the first round, {curves['loss'][-1]:.4f} in the last")
     print(

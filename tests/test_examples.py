@@ -273,6 +273,9 @@ def test_alice_texts(tmp_path, monkeypatch):
     assert len(alice_characters.load_text("python-docs")) > 300_000
     with pytest.raises(SystemExit, match="--text: 'carol' is no file, no book"):
         alice_characters.load_text("carol")
+    (tmp_path / "short.txt").write_bytes(b"\xff Hi \n there")
+    with pytest.raises(SystemExit, match="--text: expected more than 10 characters, found 8"):
+        alice_characters.load_text(str(tmp_path / "short.txt"))
     assert alice_characters.share_of_words("e cat dgo cat c", "the cat") == pytest.approx(2 / 3)
     assert alice_characters.share_of_words("aaaa", "the cat") == 0
 
