@@ -19,7 +19,7 @@ def test_forecasts_are_drawn_with_the_truth_and_their_errors(tmp_path):
     drawn = [list(line.get_ydata()) for line in series.get_lines()]
     assert drawn == [truth, forecasts["a"], [0, 0, 0, 0]]
     assert [list(line.get_ydata()) for line in errors.get_lines()][:2] == [[0, 0, 0, 2], [-1, -2, -3, -2]]
-    assert legend(series.get_legend()) == ["truth", "a, RMSE 1", f"b, RMSE {np.sqrt(4.5):.4g}"]
+    assert legend(figure.legends[0]) == ["truth", "a, RMSE 1", f"b, RMSE {np.sqrt(4.5):.4g}"]
     assert (series.get_lines()[0].get_xdata() == HOURS).all()
     assert (series.get_ylabel(), errors.get_ylabel()) == ("load (kW)", "forecast - truth")
     assert (tmp_path / "a.png").read_bytes()[:4] == b"\x89PNG"

@@ -150,7 +150,7 @@ def plot_forecast(
         errors.xaxis.set_major_formatter(ConciseDateFormatter(locator))
     for axes in (series, errors):
         axes.grid(alpha=0.3)
-    series.legend(loc="upper right", ncols=2, fontsize="small")
+    figure.legend(*series.get_legend_handles_labels(), loc="outside upper center", ncols=4, fontsize="small")
     return _saved(figure, path)
 
 
