@@ -15,6 +15,8 @@ Run it with ``python examples/electricity.py``; the options are shown by ``--hel
 
 from __future__ import annotations
 
+from typing import Any
+
 import common
 import numpy as np
 
@@ -76,7 +78,7 @@ def forecast(model: Sequential, x: np.ndarray, order: np.ndarray) -> np.ndarray:
     return said
 
 
-def main(arguments: list[str] | None = None) -> dict[str, float]:
+def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Train all three, compare them with simple forecasts, draw a week."""
     options = common.options(__doc__, arguments, epochs=5, quick={"epochs": 2})
     hours, kilowatts = electricity.load_data()
@@ -111,7 +113,7 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
     plot = options.figure("electricity.png")
     plot_forecast(truth[week], drawn, hours[when[week]], plot, "consumption, share of the range")
     print(f"\nThe last week: {plot}")
-    return errors
+    return errors | {"plot": plot}
 
 
 if __name__ == "__main__":

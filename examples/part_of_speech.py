@@ -135,7 +135,7 @@ def print_table(
             print(f"{names[i]:8}{count[i]:7}" + "".join(f"{a[i]:17.3f}" for a in accuracy.values()))
 
 
-def main(arguments: list[str] | None = None) -> dict[str, float]:
+def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Train five taggers, count what they tag right, tag by tag."""
     options = common.options(
         __doc__,
@@ -148,7 +148,11 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
         sentences=(10**6, "at most, to train on"),
         quick={"epochs": 1, "masked_epochs": 4, "length": 100, "sentences": 1500},
     )
-    (words, tags), (words_test, tags_test) = treebank.load_data(options.treebank, tags=options.tags)
+    try:
+        train, test = treebank.load_data(options.treebank, tags=options.tags)
+    except (ImportError, OSError, ValueError) as error:
+        raise SystemExit(f"--treebank: {error}") from error
+    (words, tags), (words_test, tags_test) = train, test
     words, tags, length = words[: options.sentences], tags[: options.sentences], options.length
     names = ["padding", *sorted({tag for labels in tags + tags_test for tag in labels})]
     number = {tag: i for i, tag in enumerate(names)}
@@ -187,7 +191,7 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
     }
     plot_bars(drawn, plot, "words tagged right")
     print(f"\nThe same as bars: {plot}")
-    return figures
+    return figures | {"plot": plot}
 
 
 if __name__ == "__main__":

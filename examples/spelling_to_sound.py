@@ -136,7 +136,7 @@ def show_steps(encoder: Model, step: Step, word: str, names: list[str]) -> None:
             break
 
 
-def main(arguments: list[str] | None = None) -> dict[str, float]:
+def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Train, pronounce the words held out, count what is right."""
     options = common.options(
         __doc__,
@@ -185,7 +185,7 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
         known = " (it was learned)" if word in words else ""
         print(f"  {word:12} {' '.join(pronounce(encoder, step, [word], names, options.width)[0])}{known}")
     show_steps(encoder, step, unseen[0], names)
-    return figures
+    return figures | {"plot": plot}
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ Run it with ``python examples/spoken_vowels.py``; the options are shown by ``--h
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import common
 import numpy as np
@@ -75,7 +76,7 @@ def baselines(x: Sequence, y: np.ndarray, x_test: Sequence, y_test: np.ndarray) 
     return {name: float((said == y_test).mean()) for name, said in found.items()}
 
 
-def main(arguments: list[str] | None = None) -> dict[str, float]:
+def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Train with and without a mask, compare with the baselines, draw the curves."""
     options = common.options(__doc__, arguments, epochs=60, batch_size=16, quick={"epochs": 10})
     (x, y), (x_test, y_test) = spoken_vowels.load_data()
@@ -108,7 +109,7 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
         print(f"  {name:18} {figures[name]:.4f}")
     print(f"Padding changes a probability by {figures['padding']:.1e} at most.")
     print(f"\nCurves: {plot}")
-    return figures
+    return figures | {"plot": plot}
 
 
 if __name__ == "__main__":
