@@ -23,8 +23,6 @@ from tinyrnn.layers import (
 )
 from tinyrnn.models import Sequential
 
-rng = np.random.default_rng(0)
-
 
 def run(example, out, *typed):
     """Run an example with what a user types; every plot must be there."""
@@ -108,7 +106,7 @@ def test_topologies_see_nothing_of_what_they_forecast():
 
 def conllu(sentences):
     """Sentences of a language in which "the" or "to" says what a word is, or else its last three letters."""
-    lines = []
+    rng, lines = np.random.default_rng(0), []
     for _ in range(sentences):
         words = []
         for _ in range(int(rng.integers(2, 5))):
@@ -133,7 +131,7 @@ def test_part_of_speech(tmp_path, monkeypatch, capsys):
     assert figures["masked, endings"] > figures["masked"] + 0.05
     assert set(figures) >= {"GRU", "LSTM", "bidirectional"}
     printed = capsys.readouterr().out
-    assert "288 sentences to train on, 72 to test with, 5 tags" in printed
+    assert "288 sentences to train on, 72 to test with, 4 tags" in printed
     assert f"{figures['masked']:.3f}" in printed
 
 
@@ -157,6 +155,7 @@ SOUNDS = {"a": "AA1", "b": "B", "d": "D", "e": "EH0", "s": "S", "t": "T", "x": "
 
 def dictionary(words):
     """A language that is written as it is spoken, only that x is two phonemes; some words have a twin."""
+    rng = np.random.default_rng(0)
     spelled = sorted({"".join(rng.choice(list(SOUNDS), rng.integers(1, 6))) for _ in range(words)})
     lines = [f"{word} {' '.join(SOUNDS[letter] for letter in word)}" for word in spelled]
     return "\n".join([*lines, "a(2) EH0 # comment", "a.b. B", "co-ed T"]).encode()
@@ -205,7 +204,7 @@ def test_words_come_back_in_their_order():
 # --- spoken vowels ----------------------------------------------------------------------------------------
 
 
-def spoken(per_speaker, centres):
+def spoken(per_speaker, centres, rng):
     lines = ["# made here", "@data"]
     for speaker, centre in enumerate(centres, start=1):
         for _ in range(per_speaker):
@@ -215,9 +214,10 @@ def spoken(per_speaker, centres):
 
 
 def test_spoken_vowels(at_hand, tmp_path, monkeypatch, capsys):
+    rng = np.random.default_rng(0)
     centres = rng.standard_normal((9, 12))
     for part, number in (("TRAIN", 6), ("TEST", 3)):
-        file = at_hand(spoken(number, centres), f"JapaneseVowels_{part}.ts")
+        file = at_hand(spoken(number, centres, rng), f"JapaneseVowels_{part}.ts")
         monkeypatch.setattr(utterances, part, file)
     figures = run(spoken_vowels, tmp_path, "--epochs", 20)
     assert figures["GRU, masked"] > 0.9
@@ -255,7 +255,7 @@ def test_forecaster_as_written():
     same = electricity.build_model(stateful=True)
     assert [w.shape for w in model.weights] == [w.shape for w in same.weights]
     same.set_weights(model.get_weights())
-    x = rng.standard_normal((96, 20, 1)).astype("float32")
+    x = np.random.default_rng(0).standard_normal((96, 20, 1)).astype("float32")
     first, second = (model.predict_on_batch(x) for _ in range(2))
     np.testing.assert_array_equal(same.predict_on_batch(x), first)
     np.testing.assert_array_equal(same.predict_on_batch(x), second)
