@@ -141,7 +141,7 @@ def beam_search(
         p, states = step(sequences[:, :, -1].ravel(), states)
         sequences, scores, parents = _extend(sequences, scores, open_, np.asarray(p), end)
         lengths = np.take_along_axis(lengths + open_, parents, axis=1)
-        open_ = np.take_along_axis(open_, parents, axis=1) & (sequences[:, :, -1] != end)
+        open_ = sequences[:, :, -1] != end  # what has ended goes on ending
         if not open_[np.isfinite(scores)].any():
             break
         chosen = (np.arange(rows)[:, None] * width + parents).ravel()
@@ -164,7 +164,7 @@ def _extend(
         gain = np.log(p.astype(np.float64)).reshape(rows, width, -1)
     symbols = gain.shape[-1]
     closed = np.full(symbols, -np.inf)
-    closed[end] = 0.0  # what has ended only goes on ending
+    closed[end] = 0.0
     total = (scores[:, :, None] + np.where(open_[:, :, None], gain, closed)).reshape(rows, -1)
     best = np.argsort(-total, axis=1, kind="stable")[:, :width]
     parents, chosen = np.divmod(best, symbols)
