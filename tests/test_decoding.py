@@ -150,6 +150,9 @@ def test_search_says_what_it_cannot_use():
         ValueError, match=r"step: expected probabilities of shape \(2, symbols\).*\(2, 1, 4\)"
     ):
         greedy_search(lambda s, st: (np.ones((2, 1, 4)), st), states_of(2), START, END, MAXLEN)
+    for wrong in (np.nan, -0.5):
+        with pytest.raises(ValueError, match=f"step: expected probabilities, found {wrong}"):
+            greedy_search(lambda s, st, p=wrong: (np.full((1, 4), p), st), states_of(1), START, END, MAXLEN)
 
 
 def test_a_decoder_step_by_step_is_the_decoder_with_all_steps_at_once():

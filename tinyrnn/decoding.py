@@ -160,6 +160,8 @@ def _extend(
             f"step: expected probabilities of shape ({rows * width}, symbols), of more than {end} symbols "
             f"(the end), found shape {p.shape}"
         )
+    if not (p >= 0).all():
+        raise ValueError(f"step: expected probabilities, found {p[~(p >= 0)][0]}")
     with np.errstate(divide="ignore"):  # log 0: never chosen
         gain = np.log(p.astype(np.float64)).reshape(rows, width, -1)
     symbols = gain.shape[-1]
