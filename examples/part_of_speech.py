@@ -21,7 +21,8 @@ installed.
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import common
 import numpy as np
@@ -53,6 +54,14 @@ UNKNOWN, FIRST = 1, 2  # 0 is padding, for words as for tags
 MIN_DRAWN = 100  # words that a tag must have to get its bars
 
 Sentences = list[list[str]]
+
+
+class Part(NamedTuple):
+    """Sentences as numbers, each array (sentences, length)."""
+
+    words: np.ndarray
+    endings: np.ndarray
+    tags: np.ndarray
 
 
 def bidirectional(units: int, **kwargs: Any) -> Bidirectional:
@@ -135,6 +144,49 @@ def print_table(
             print(f"{names[i]:8}{count[i]:7}" + "".join(f"{a[i]:17.3f}" for a in accuracy.values()))
 
 
+def load(options: common.Options) -> tuple[Part, Part, list[str], np.ndarray]:
+    """Return the parts to train on and to test with, the names of the tags, and the baseline's guesses."""
+    try:
+        train, test = treebank.load_data(options.treebank, tags=options.tags)
+    except (ImportError, OSError, ValueError) as error:
+        raise SystemExit(f"--treebank: {error}") from error
+    words, tags = (part[: options.sentences] for part in train)
+    names = ["padding", *sorted({tag for labels in tags + test[1] for tag in labels})]
+    number = {tag: i for i, tag in enumerate(names)}
+    index, index_of_endings = vocabulary(words, WORDS), vocabulary(last_letters(words), ENDINGS)
+
+    def coded(words: Sentences, tags: Sentences) -> Part:
+        return Part(
+            encode(words, index, options.length),
+            encode(last_letters(words), index_of_endings, options.length),
+            encode(tags, number, options.length),
+        )
+
+    guesses = encode(most_frequent_tags(words, tags, test[0]), number, options.length)
+    return coded(words, tags), coded(*test), names, guesses
+
+
+def train_taggers(
+    options: common.Options, train: Part, test: Part, tags: int
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Train the five taggers; yield the name of each and its scores (sentences, length, tags) of the test."""
+    for name, layer in (("GRU", GRU), ("LSTM", LSTM), ("bidirectional", bidirectional)):
+        print(f"\n{name}: all tags from one vector")
+        model = build_model(layer, options.length, tags)
+        model.fit(train.words, to_categorical(train.tags, tags), epochs=options.epochs)
+        yield name, model.predict(test.words, verbose=0)
+
+    print("\nmasked: one output per word")
+    model = build_masked_model(tags, endings=False)
+    model.fit(train.words, train.tags, epochs=options.masked_epochs)
+    yield "masked", model.predict(test.words, verbose=0)
+
+    print("\nmasked, endings: the last letters as a second input")
+    model = build_masked_model(tags, endings=True)
+    model.fit([train.words, train.endings], train.tags, epochs=options.masked_epochs)
+    yield "masked, endings", model.predict([test.words, test.endings], verbose=0)
+
+
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Train five taggers, count what they tag right, tag by tag."""
     options = common.options(
@@ -148,47 +200,23 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         sentences=(10**6, "at most, to train on"),
         quick={"epochs": 1, "masked_epochs": 4, "length": 100, "sentences": 1500},
     )
-    try:
-        train, test = treebank.load_data(options.treebank, tags=options.tags)
-    except (ImportError, OSError, ValueError) as error:
-        raise SystemExit(f"--treebank: {error}") from error
-    (words, tags), (words_test, tags_test) = train, test
-    words, tags, length = words[: options.sentences], tags[: options.sentences], options.length
-    names = ["padding", *sorted({tag for labels in tags + tags_test for tag in labels})]
-    number = {tag: i for i, tag in enumerate(names)}
-    print(f"{len(words):,} sentences to train on, {len(words_test):,} to test with, {len(names) - 1} tags")
+    train, test, names, guesses = load(options)
+    print(f"{len(train.words):,} sentences to train on, {len(test.words):,} to test with, ", end="")
+    print(f"{len(names) - 1} tags")
 
-    index = vocabulary(words, WORDS)
-    x, x_test = (encode(sentences, index, length) for sentences in (words, words_test))
-    y, truth = (encode(labels, number, length) for labels in (tags, tags_test))
-    index = vocabulary(last_letters(words), ENDINGS)
-    e, e_test = (encode(last_letters(sentences), index, length) for sentences in (words, words_test))
-    is_word = x_test != 0
+    is_word = test.words != 0
+    accuracy = {
+        "most frequent": accuracy_by_class(test.tags, to_categorical(guesses, len(names)), is_word)[0]
+    }
+    for name, scores in train_taggers(options, train, test, len(names)):
+        accuracy[name] = accuracy_by_class(test.tags, scores, is_word)[0]
 
-    def right(scores: np.ndarray) -> np.ndarray:
-        return accuracy_by_class(truth, scores, mask=is_word)[0]
-
-    guesses = encode(most_frequent_tags(words, tags, words_test), number, length)
-    accuracy = {"most frequent": right(to_categorical(guesses, len(names)))}
-    for name, layer in (("GRU", GRU), ("LSTM", LSTM), ("bidirectional", bidirectional)):
-        print(f"\n{name}: all tags from one vector")
-        model = build_model(layer, length, len(names))
-        model.fit(x, to_categorical(y, len(names)), epochs=options.epochs)
-        accuracy[name] = right(model.predict(x_test, verbose=0))
-    for name, inputs, unseen in (("masked", [x], [x_test]), ("masked, endings", [x, e], [x_test, e_test])):
-        print(f"\n{name}: one output per word")
-        model = build_masked_model(len(names), endings=len(inputs) == 2)
-        model.fit(inputs, y, epochs=options.masked_epochs)
-        accuracy[name] = right(model.predict(unseen, verbose=0))
-
-    count = np.bincount(truth[is_word], minlength=len(names))
+    count = np.bincount(test.tags[is_word], minlength=len(names))
     figures = {model: float(np.nansum(a * count) / count.sum()) for model, a in accuracy.items()}
     print_table(names, accuracy, count, figures)
-    plot = options.figure("part_of_speech.png")
     frequent = [i for i in np.argsort(-count) if count[i] >= MIN_DRAWN]
-    drawn = {
-        model: {"all": figures[model]} | {names[i]: a[i] for i in frequent} for model, a in accuracy.items()
-    }
+    drawn = {m: {"all": figures[m]} | {names[i]: a[i] for i in frequent} for m, a in accuracy.items()}
+    plot = options.figure("part_of_speech.png")
     plot_bars(drawn, plot, "words tagged right")
     print(f"\nThe same as bars: {plot}")
     return figures | {"plot": plot}
