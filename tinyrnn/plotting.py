@@ -186,7 +186,7 @@ def plot_bars(
     if not things:
         raise ValueError("series: nothing to draw")
     width = 0.84 / len(series)
-    figure, (axes,) = _new_figure(max(5.0, 1.0 + 0.25 * len(things) * (1 + len(series))), 3.6, 1, 1)
+    figure, (axes,) = _new_figure(min(9.0, 3.0 + 0.2 * len(things) * len(series)), 3.6, 1, 1)
     for i, (name, numbers) in enumerate(series.items()):
         at = np.arange(len(things)) + (i - (len(series) - 1) / 2) * width
         axes.bar(at, [numbers.get(thing, math.nan) for thing in things], width, label=name)
