@@ -33,6 +33,7 @@ STEPS, UNITS = 100, 64
 FEATURES = len(common.ALPHABET)
 SAMPLE = 32  # sequences whose gradient is looked at
 BATCH = 32
+SHOWN = 100  # updates in the plot of clipping: it is decided by then
 
 # Of logits: a probability of exactly 0 or 1, as exploding states give, would have no gradient.
 LOSS = SparseCategoricalCrossentropy(from_logits=True)
@@ -233,8 +234,9 @@ def main(arguments: list[str] | None = None) -> dict:
     guessing = float(-sum(p * np.log(p) for p in share if p))
     print(f"\n{'':20}largest gradient  dead units    loss (of the frequencies alone: {guessing:.3f})")
     for name, found in trained.items():
-        print(f"{name:20}{found['largest']:16.3g}{found['dead']:12.0%}{found['loss']:8.3f}")
-    plot_gradient_norms(sizes, options.figure("clipping.png"), "norm of the whole gradient", "update")
+        print(f"{name:20}{found['largest']:16.3g}{found['dead']:12.0%}{found['loss']:10.4g}")
+    first = {name: norms[:SHOWN] for name, norms in sizes.items()}
+    plot_gradient_norms(first, options.figure("clipping.png"), "norm of the whole gradient", "update")
     curves = plot_histories(histories)
     curves.axes[0].set_ylim(0.5 * guessing, 1.2 * guessing)  # without clipping it starts far above
     curves.savefig(options.figure("clipping_loss.png"))
