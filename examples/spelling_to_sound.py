@@ -28,7 +28,7 @@ import numpy as np
 
 import tinyrnn
 from tinyrnn.datasets import cmudict
-from tinyrnn.decoding import Step, beam_search, greedy_search
+from tinyrnn.decoding import Step, beam_search, greedy_search, step_of
 from tinyrnn.layers import LSTM, Dense, Dropout, Embedding, Input
 from tinyrnn.metrics import sequence_error_rate
 from tinyrnn.models import Model
@@ -70,16 +70,6 @@ def build_model(phonemes: int, units: int) -> tuple[Model, Model, Model]:
     last, h, c = Input((1,), dtype="int32", name="last"), Input((units,)), Input((units,))
     y, *states = decode(embed(last), initial_state=[h, c])
     return training, Model(letters, encoded), Model([last, h, c], [choose(y), *states])
-
-
-def step_of(decoder: Model) -> Step:
-    """Return one step of the decoder as the searches of `tinyrnn.decoding` want it."""
-
-    def step(symbols: np.ndarray, states: list) -> tuple[np.ndarray, list]:
-        probabilities, *states = decoder.predict_on_batch([symbols[:, None], *states])
-        return probabilities[:, 0], states
-
-    return step
 
 
 def split(dictionary: dict[str, Pronunciations]) -> tuple[list[str], list[str]]:

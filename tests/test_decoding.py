@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tinyrnn
-from tinyrnn.decoding import beam_search, greedy_search, sample
+from tinyrnn.decoding import beam_search, greedy_search, sample, step_of
 from tinyrnn.layers import LSTM, Dense, Embedding, Input
 
 P = np.array([0.5, 0.3, 0.2, 0.0])
@@ -170,10 +170,7 @@ def test_a_decoder_step_by_step_is_the_decoder_with_all_steps_at_once():
     y, *states = decode(embed(symbol), initial_state=[h, c])
     decoder = tinyrnn.Model([symbol, h, c], [choose(y), *states])
 
-    def step(symbols, states):
-        p, *states = decoder.predict_on_batch([symbols[:, None], *states])
-        return p[:, 0], states
-
+    step = step_of(decoder)
     x = np.random.default_rng(0).integers(1, 6, (7, 4))
     x[2:4, 3:] = 0
     for candidates, row in zip(beam_search(step, encoder.predict_on_batch(x), 1, 0, 8), x, strict=True):

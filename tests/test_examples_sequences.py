@@ -11,6 +11,7 @@ import topologies
 from tinyrnn.datasets import cmudict
 from tinyrnn.datasets import electricity as readings
 from tinyrnn.datasets import spoken_vowels as utterances
+from tinyrnn.decoding import step_of
 from tinyrnn.layers import (
     GRU,
     LSTM,
@@ -193,7 +194,7 @@ def test_targets_are_a_step_ahead_of_what_is_given():
 
 def test_words_come_back_in_their_order():
     _, encoder, decoder = spelling_to_sound.build_model(7, 8)
-    step, names = spelling_to_sound.step_of(decoder), list("PSEabcd")
+    step, names = step_of(decoder), list("PSEabcd")
     words = ["three", "a", "be", "a"]
     for width in (1, 3):
         together = spelling_to_sound.pronounce(encoder, step, words, names, width)

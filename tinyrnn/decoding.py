@@ -3,7 +3,7 @@
 A sequence is decoded step by step: a function ``step(symbols, states)`` takes the last symbol of each row,
 ``(rows,)``, and the states after the symbols before it, a nest of arrays whose first axis is the rows. It
 returns the probabilities of the next symbol, ``(rows, symbols)``, and the new states. Of a decoder it is one
-step of its recurrent layers, and the states to begin with are the encoder's.
+step of its recurrent layers (`step_of`), and the states to begin with are the encoder's.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from tinyrnn.backend import new_generator
 from tinyrnn.nest import leaves, map_leaves
 
-__all__ = ["beam_search", "greedy_search", "sample"]
+__all__ = ["beam_search", "greedy_search", "sample", "step_of"]
 
 Step = Callable[[np.ndarray, Any], tuple[Any, Any]]
 
@@ -69,6 +69,31 @@ def sample(probabilities: Any, temperature: float = 1.0, seed: int | None = None
     noise = new_generator(seed).gumbel(size=p.shape)
     with np.errstate(divide="ignore"):  # log 0: never drawn
         return (np.log(p) + temperature * noise).argmax(axis=-1)
+
+
+def step_of(decoder: Any) -> Step:
+    """Return one step of a decoder as the searches call it.
+
+    Parameters
+    ----------
+    decoder : Model
+        ``[symbol (B, 1), *states] -> [probabilities (B, 1, symbols), *states]``: the layers of a decoder that
+        was trained on whole sequences, with their states, ``(B, ...)`` each, as inputs and outputs.
+
+    Examples
+    --------
+    >>> embed, decode, choose = Embedding(50, 32), LSTM(64, return_sequences=True, return_state=True), ...
+    >>> symbol, h, c = Input((1,), dtype="int32"), Input((64,)), Input((64,))
+    >>> y, *states = decode(embed(symbol), initial_state=[h, c])
+    >>> step = step_of(Model([symbol, h, c], [choose(y), *states]))
+    >>> greedy_search(step, encoder.predict_on_batch(x), start=1, end=2, maxlen=20)
+    """
+
+    def step(symbols: np.ndarray, states: Any) -> tuple[Any, Any]:
+        probabilities, *states = decoder.predict_on_batch([symbols[:, None], *states])
+        return probabilities[:, 0], states
+
+    return step
 
 
 def greedy_search(step: Step, states: Any, start: int, end: int, maxlen: int) -> list[list[int]]:
