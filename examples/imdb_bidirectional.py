@@ -7,6 +7,9 @@ The models. Word numbers become vectors of 100 numbers. Then (1) a SimpleRNN of 
 or (3) an LSTM of 64 that reads forward beside one that reads backward, and the same again on top; its output
 has 128 numbers, the last memories of both directions. A layer of 64 and the answer follow.
 
+Shorter reviews, most of them, are filled with zeros at the beginning. What reads backward comes to these last
+and would have to remember the review through them, so they are skipped (`mask_zero`), which costs no weights.
+
 How many weights a recurrent layer has: an input of n numbers and u units make n*u + u*u + u for a SimpleRNN
 (input, memory, bias), four times that for an LSTM (three gates and the candidate), and twice that again in
 both directions. With n = 100, u = 64: 10,560, 42,240 and 84,480; with n = 128, both directions: 98,816.
@@ -39,7 +42,7 @@ def build_model(kind: str = "Bidirectional") -> Sequential:
     model = Sequential(
         [
             Input(shape=(LENGTH,), dtype="int32"),
-            Embedding(WORDS, 100),
+            Embedding(WORDS, 100, mask_zero=True),
             *recurrent,
             Dense(64, activation="relu"),
             Dense(1, activation="sigmoid"),
