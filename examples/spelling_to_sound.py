@@ -38,7 +38,7 @@ from tinyrnn.preprocessing.sequence import pad_sequences
 LETTERS = "abcdefghijklmnopqrstuvwxyz'"
 START, END, FIRST = 1, 2, 3  # symbols of the decoder; 0 is padding, for letters as for phonemes
 HELD_OUT, SPLIT_SEED = 0.1, 113
-SHOWN = ["through", "knight", "colonel", "pneumonia", "recurrent"]
+SHOWN = 8  # words that were held out
 
 Pronunciations = list[tuple[str, ...]]
 
@@ -138,8 +138,12 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         width=(4, "of the beam"),
         words=(10**6, "at most, to train on"),
         test_words=(10**6, "at most, to test with"),
+        say=("through tinyrnn", "words to say at the end"),
         quick={"epochs": 5, "units": 96, "words": 8000, "test_words": 1000, "rate": 0.005},
     )
+    asked = options.say.lower().split()
+    if not set("".join(asked)) <= set(LETTERS):
+        raise SystemExit(f"--say: expected words of the letters {LETTERS}, found {options.say!r}")
     dictionary = cmudict.load_data(stress=False)
     names = ["", "start", "end", *sorted({s for said in dictionary.values() for p in said for s in p})]
     number = {name: i for i, name in enumerate(names)}
@@ -170,10 +174,12 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         exact = np.mean([s in r for s, r in zip(said, right, strict=True)])
         figures[f"{name} exact"], figures[f"{name} error"] = float(exact), sequence_error_rate(right, said)
         print(f"{name:7} {exact:.2%} of the words right, phoneme error rate {figures[f'{name} error']:.2%}")
-    print()
-    for word in SHOWN:
-        known = " (it was learned)" if word in words else ""
-        print(f"  {word:12} {' '.join(pronounce(encoder, step, [word], names, options.width)[0])}{known}")
+    print("\nSome of these words, as said and as in the dictionary:")
+    for word, found in zip(unseen[:SHOWN], said, strict=False):
+        known = "right" if found in dictionary[word] else f"not {' '.join(dictionary[word][0])}"
+        print(f"  {word:12} {' '.join(found)} ({known})")
+    for word in asked:
+        print(f"  {word:12} {' '.join(pronounce(encoder, step, [word], names, options.width)[0])}")
     show_steps(encoder, step, unseen[0], names)
     return figures | {"plot": plot}
 

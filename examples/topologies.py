@@ -81,11 +81,12 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     days = ((days - low) / (high - low)).astype("float32")
 
     figures: dict[str, Any] = {"plots": []}
-    for name, build, last in (  # and of how many examples the forecasts are drawn: a week, a year, a week
-        ("one-to-many", one_to_many, WEEK),
-        ("many-to-one", many_to_one, TEST),
-        ("many-to-many", many_to_many, 1),
-    ):
+    programs = [  # and of how many examples, with which times, the forecasts are drawn
+        ("one-to-many", one_to_many, WEEK, hours),
+        ("many-to-one", many_to_one, TEST, dates),
+        ("many-to-many", many_to_many, 1, hours),
+    ]
+    for name, build, last, times in programs:
         model, (x, y, simple) = build(dates, days)
         known = slice(-TEST - WEEK)  # without the weeks that reach into the last year
         print(f"\n{name}: {x.shape[1:]} to {y.shape[1:]}, {len(x[known])} examples")
@@ -94,13 +95,15 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         said, truth, simple = model.predict(x[-TEST:], verbose=0), y[-TEST:], simple[-TEST:]
         figures |= {name: rmse(said, truth), f"{name}, simple": rmse(simple, truth)}
         plot = options.figure(f"topologies_{build.__name__}.png")
-        drawn = {"GRU": said[-last:].ravel(), "simple": simple[-last:].ravel()}
-        plot_forecast(truth[-last:].ravel(), drawn, path=plot, quantity="share of the range")
+        truth, said, simple = (values[-last:].ravel() for values in (truth, said, simple))
+        plot_forecast(
+            truth, {"GRU": said, "simple": simple}, times[-len(truth) :], plot, "share of the range"
+        )
         print(f"Forecasts: {plot}")
         figures["plots"].append(plot)
 
     print(f"\n{'RMSE in the last year, share of the range':45} GRU   simple")
-    for name in ("one-to-many", "many-to-one", "many-to-many"):
+    for name, *_ in programs:
         print(f"  {name:41} {figures[name]:.4f}   {figures[f'{name}, simple']:.4f}")
     return figures
 

@@ -164,15 +164,17 @@ def dictionary(words):
 
 def test_spelling_to_sound(at_hand, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(cmudict, "DICTIONARY", at_hand(dictionary(1200), "cmudict.dict"))
-    monkeypatch.setattr(spelling_to_sound, "SHOWN", ["tax"])
-    typed = ("--epochs", 25, "--units", 48, "--batch-size", 32, "--rate", 0.01, "--width", 3)
+    typed = ("--epochs", 25, "--units", 48, "--batch-size", 32, "--rate", 0.01, "--width", 3, "--say", "Tax")
     figures = run(spelling_to_sound, tmp_path, *typed)
     assert figures["greedy error"] < 0.15
     assert figures["beam error"] < 0.15
     assert figures["beam exact"] > 0.6
     printed = capsys.readouterr().out
-    assert "tax          T AA K S" in printed
+    assert "  tax          T AA K S\n" in printed
+    assert "(right)\n" in printed
     assert "step by step:" in printed
+    with pytest.raises(SystemExit, match=r"--say: expected words of the letters abc.*, found 'naïve'"):
+        spelling_to_sound.main(["--say", "naïve"])
 
 
 def test_words_are_split_once_and_for_all():
