@@ -2,11 +2,12 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+EXAMPLE ?= imdb_lstm
 
 .PHONY: demo test lint format bench bench-startup clean
 
-demo: $(VENV)/.demo       ## train an LSTM on film reviews, print its accuracy, draw its curves
-	$(BIN)/python examples/imdb_lstm.py $(ARGS)
+demo: $(VENV)/.demo       ## train an LSTM on film reviews; EXAMPLE=alice_characters, or another, for that one
+	$(BIN)/python examples/$(EXAMPLE).py $(ARGS)
 
 # Tests that need PyTorch are skipped without it; EXTRAS=torch installs it.
 test: $(VENV)/.test $(EXTRAS:%=$(VENV)/.%)  ## run the whole test suite

@@ -194,14 +194,14 @@ FLOORS = """
 version files naming nest
 backend progress plotting native
 threads
-blas
+blas decoding
 autograd
 ops
 lookup gradcheck activations initializers regularizers constraints preprocessing
 utils datasets losses recurrent
 metrics optimizers callbacks data
 layers
-compiling resuming interop
+compiling inspection interop resuming
 training
 summary saving
 models

@@ -11,6 +11,7 @@ import numpy as np
 
 from tinyrnn import ops
 from tinyrnn.autograd import Tensor
+from tinyrnn.interop.onnx import export_onnx
 from tinyrnn.layers.base import (
     Layer,
     copied,
@@ -219,6 +220,18 @@ class Model(Trainer, Layer):
         Arguments are those of `json.dumps`.
         """
         return json.dumps(describe(self), **kwargs)
+
+    def export(self, filepath: str | os.PathLike, format: str = "onnx", **options: Any) -> None:
+        """Write the model for another program to run; `options` are those of `tinyrnn.interop.export_onnx`.
+
+        Raises
+        ------
+        ValueError
+            For another format than ``"onnx"``, or a model that it has no words for; names the layer.
+        """
+        if format != "onnx":
+            raise ValueError(f"{self.name}.export: unknown format {format!r}; known is 'onnx'")
+        export_onnx(self, filepath, **options)
 
     # --- where it begins and ends ---
 
