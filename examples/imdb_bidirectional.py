@@ -10,6 +10,9 @@ has 128 numbers, the last memories of both directions. A layer of 64 and the ans
 Shorter reviews, most of them, are filled with zeros at the beginning. What reads backward comes to these last
 and would have to remember the review through them, so they are skipped (`mask_zero`), which costs no weights.
 
+Through 300 steps a gradient may grow beyond all measure, and one such step undoes what many have learned: a
+gradient longer than 1 is cut to that length (`clipnorm`). The steps get smaller from epoch to epoch.
+
 How many weights a recurrent layer has: an input of n numbers and u units make n*u + u*u + u for a SimpleRNN
 (input, memory, bias), four times that for an LSTM (three gates and the candidate), and twice that again in
 both directions. With n = 100, u = 64: 10,560, 42,240 and 84,480; with n = 128, both directions: 98,816.
@@ -24,6 +27,8 @@ import film_reviews
 
 from tinyrnn.layers import LSTM, Bidirectional, Dense, Embedding, Input, SimpleRNN
 from tinyrnn.models import Sequential
+from tinyrnn.optimizers import Adam
+from tinyrnn.optimizers.schedules import ExponentialDecay
 from tinyrnn.plotting import plot_histories
 
 WORDS = 300
@@ -48,7 +53,8 @@ def build_model(kind: str = "Bidirectional") -> Sequential:
             Dense(1, activation="sigmoid"),
         ]
     )
-    model.compile(optimizer="adam", loss="binary_crossentropy", metrics=["accuracy"])
+    steps = ExponentialDecay(0.002, decay_steps=282, decay_rate=0.75)  # 282 batches: an epoch
+    model.compile(Adam(steps, clipnorm=1.0), loss="binary_crossentropy", metrics=["accuracy"])
     return model
 
 
