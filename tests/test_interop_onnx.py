@@ -540,3 +540,12 @@ def test_without_onnx_it_says_so(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(ImportError, match=r"pip install tinyrnn\[onnx\]"):
         export_onnx(chain(Dense(2)), tmp_path / "x")
+
+
+def test_export_is_a_method_of_models(tmp_path):
+    model = tinyrnn.Sequential([Input((None, 3)), LSTM(4), Dense(2)])
+    model.export(tmp_path / "method.onnx")
+    export_onnx(model, tmp_path / "function.onnx")
+    assert (tmp_path / "method.onnx").read_bytes() == (tmp_path / "function.onnx").read_bytes()
+    with pytest.raises(ValueError, match=r"\.export: unknown format 'tf_saved_model'; known is 'onnx'"):
+        model.export(tmp_path / "m", "tf_saved_model")
