@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 EXAMPLE ?= imdb_lstm
 
-.PHONY: demo test lint format bench bench-startup clean
+.PHONY: demo test lint format bench bench-startup bench-serving clean
 
 demo: $(VENV)/.demo       ## train an LSTM on film reviews; EXAMPLE=alice_characters, or another, for that one
 	$(BIN)/python examples/$(EXAMPLE).py $(ARGS)
@@ -26,6 +26,9 @@ bench: $(VENV)/.bench     ## measure tinyrnn beside its peers: twenty minutes, A
 
 bench-startup: $(VENV)/.bench  ## the same for import time, size and the first step
 	$(BIN)/python -m benchmarks.startup $(ARGS)
+
+bench-serving: $(VENV)/.bench  ## the same for a model that Keras has saved: load, memory, latency
+	$(BIN)/python -m benchmarks.serving $(ARGS)
 
 clean:                    ## remove what these commands made
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
