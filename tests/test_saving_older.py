@@ -85,6 +85,19 @@ def write_model(path, described, weights, version="2.15.0", training=None, optim
     return path
 
 
+def write_archive(path, described, arrays):
+    """Write a ``.keras`` file of Keras 2.15."""
+    memory = io.BytesIO()
+    with h5py.File(memory, "w") as file:
+        for name, values in arrays.items():
+            file[name] = values
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("metadata.json", json.dumps({"keras_version": "2.15.0"}))
+        archive.writestr("config.json", json.dumps(described))
+        archive.writestr("model.weights.h5", memory.getvalue())
+    return path
+
+
 def random_like(model):
     values = [0.5 * rng.standard_normal(w.shape).astype(w.dtype) for w in model.weights]
     model.set_weights(values)
@@ -205,22 +218,13 @@ def test_archive_of_keras_2_15_with_state_of_the_optimizer(tmp_path):
         "steps_per_execution": None,
     }
     expected = Sequential([Input((5, 3)), layers.LSTM(2)])
-    values = random_like(expected)
+    random_like(expected)
     expected.compile(tinyrnn.optimizers.Adam(0.01), "mse")
     expected.fit(SEQUENCES, np.ones((4, 2)), epochs=3, verbose=0)
-    memory = io.BytesIO()
-    with h5py.File(memory, "w") as file:
-        for i, variable in enumerate(expected.weights):
-            file[f"layers/lstm/cell/vars/{i}"] = variable.numpy()
-        without_rate = [s for s in expected.optimizer.variables if s.name != "learning_rate"]
-        for i, slot in enumerate(without_rate):
-            file[f"optimizer/vars/{i}"] = slot.data
-    with zipfile.ZipFile(tmp_path / "old.keras", "w") as archive:
-        archive.writestr("metadata.json", json.dumps({"keras_version": "2.15.0"}))
-        archive.writestr("config.json", json.dumps(described))
-        archive.writestr("model.weights.h5", memory.getvalue())
-    found = load_model(tmp_path / "old.keras")
-    assert len(values) == len(found.weights)
+    arrays = {f"layers/lstm/cell/vars/{i}": w.numpy() for i, w in enumerate(expected.weights)}
+    without_rate = [s for s in expected.optimizer.variables if s.name != "learning_rate"]
+    arrays |= {f"optimizer/vars/{i}": slot.data for i, slot in enumerate(without_rate)}
+    found = load_model(write_archive(tmp_path / "old.keras", described, arrays))
     assert_same_predictions(found, expected, SEQUENCES)
     assert found.optimizer.iterations == 3
     histories = [m.fit(SEQUENCES, np.ones((4, 2)), epochs=2, verbose=0).history for m in (found, expected)]
@@ -563,6 +567,12 @@ def test_decay_of_the_learning_rate(tmp_path):
     np.testing.assert_allclose(kernel, expected, rtol=1e-5)
 
 
+def test_a_model_is_read_without_an_optimizer_that_is_not_here(tmp_path):
+    with pytest.raises(ModelFileError, match=r"unknown optimizer 'Ftrl'.*compile=False"):
+        trained(tmp_path, "Ftrl", {"learning_rate": 0.1})
+    assert not load_model(tmp_path / "old.h5", compile=False).compiled
+
+
 def test_nadam_and_adagrad(tmp_path):
     with pytest.warns(UserWarning, match=r"Nadam: .* schedule_decay=0\.004"):
         trained(tmp_path, "Nadam", {"lr": 0.002, "schedule_decay": 0.004})
@@ -596,6 +606,14 @@ def test_legacy_optimizers_warn_that_an_archive_has_no_state():
     }
     with pytest.warns(UserWarning, match="starts afresh"):
         from_json(described)
+
+
+@pytest.mark.filterwarnings("error")
+def test_without_compiling_nobody_is_warned(tmp_path):
+    optimizer = {"module": "keras.optimizers.legacy", "class_name": "Nadam", "config": {"decay": 0.004}}
+    arrays = {f"layers/dense/vars/{i}": values for i, values in enumerate(ONES["d"].values())}
+    write_archive(tmp_path / "old.keras", {**DENSE, "compile_config": {"optimizer": optimizer}}, arrays)
+    assert not load_model(tmp_path / "old.keras", compile=False).compiled
 
 
 # --- what is refused ----------------------------------------------------------------------------------------
@@ -658,7 +676,7 @@ def operation(kind, name, *args, **config):
 
 
 def keras_3_0(compared_with=0):
-    """Return a graph as Keras 3.0 to 3.5 wrote it: with how its masks are computed."""
+    """Return a graph as Keras 3.0 to 3.3 wrote it: with how its masks are computed."""
     word, vector = called(layer("InputLayer", "a", batch_shape=[None, 4])), start("b", 5, 3)
     word["config"]["dtype"] = "int32"
     vector["config"] |= {"batch_shape": vector["config"].pop("batch_input_shape")}

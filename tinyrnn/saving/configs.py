@@ -119,6 +119,7 @@ def revive(
     """
     version = version or described.get("keras_version", "3")
     refuse_first(version)
+    described = {key: v for key, v in described.items() if compile or key != "compile_config"}
     if version.startswith("2."):
         described = modern(described)
     elif OURS not in described:
@@ -135,9 +136,12 @@ def revive(
             if not layer.trainable:
                 layer.trainable = False  # what is inside it, too
         settings = described.get("compile_config")
-        if compile and settings:
+        if settings:
             known = inspect.signature(model.compile).parameters
-            model.compile_from_config({key: value for key, value in settings.items() if key in known})
+            try:
+                model.compile_from_config({key: value for key, value in settings.items() if key in known})
+            except ValueError as error:
+                raise ValueError(f"{error}; with compile=False the model is read alone") from error
     return model
 
 

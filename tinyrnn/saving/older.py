@@ -66,9 +66,7 @@ def _object(kind: str, config: dict[str, Any]) -> tuple[str, dict[str, Any]]:
             config[key] = "keras2_hard_sigmoid"
     if kind in ("GRU", "GRUCell"):
         config.setdefault("reset_after", False)
-    if kind in CUDNN:
-        kind = CUDNN[kind]
-        config |= {"reset_after": True} if kind == "GRU" else {}
+    kind = CUDNN.get(kind, kind)  # a CuDNNGRU always reset after, as ours does by default
     if kind == "InputLayer" and "batch_input_shape" in config:
         config["batch_shape"] = config.pop("batch_input_shape")
     if kind == "LeakyReLU" and "alpha" in config:
@@ -112,7 +110,7 @@ def _graph(config: Mapping[str, Any]) -> dict[str, Any]:
             return [end(v) for v in value]
         name, call, index = value[:3]
         # Of a functional model Keras 3 still counts the calls from 1 here, and here alone.
-        counted = 0 if layers[name]["class_name"] == "Functional" else first[name]
+        counted = 0 if layers.get(name, {}).get("class_name") == "Functional" else first.get(name, 0)
         return [name, call - counted, index]
 
     def entry(layer):
@@ -273,9 +271,9 @@ def _of_output(metrics: Any, prefix: str) -> Any:
 def without_context(value: Any) -> Any:
     """Return a configuration of Keras 3 without what its calls were made in: training mode and masks.
 
-    Keras notes them for each call, but goes by the model's training mode and the masks of the day. The
-    versions before 3.6 also noted the operations by which the masks of an Embedding and of Masking are
-    computed, as if these were layers.
+    Keras notes them for each call, but goes by the model's training mode and by the masks that there are. The
+    versions before 3.4 also noted the operations by which the masks of Embedding and Masking are computed, as
+    if these were layers.
     """
     if isinstance(value, list | tuple):
         return [without_context(v) for v in value]
@@ -291,6 +289,8 @@ def without_context(value: Any) -> Any:
 
 def _without_mask_operations(config: Mapping[str, Any]) -> dict[str, Any]:
     layers = config["layers"]
+    if not any(layer["class_name"] == "NotEqual" for layer in layers):
+        return dict(config)
     masked = [
         (_history(node["args"][0]), layer["config"].get("mask_value", 0))
         for layer in layers
