@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test lint format bench bench-startup clean
+.PHONY: demo test lint format keras-versions bench bench-startup clean
 
 demo: $(VENV)/.demo       ## train an LSTM on film reviews, print its accuracy, draw its curves
 	$(BIN)/python examples/imdb_lstm.py $(ARGS)
@@ -18,6 +18,9 @@ lint: $(VENV)/.lint       ## check style and layout
 format: $(VENV)/.lint     ## rewrite the layout
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+keras-versions: $(VENV)/.test  ## exchange files with nine versions of Keras: half an hour, ARGS="--versions 3.15.1" for one
+	$(BIN)/python tests/keras_versions.py $(ARGS)
 
 bench: $(VENV)/.bench     ## measure tinyrnn beside its peers: twenty minutes, ARGS=--quick for two
 	$(BIN)/python -m benchmarks $(ARGS)
