@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 EXAMPLE ?= imdb_lstm
 
-.PHONY: demo test lint format bench bench-startup bench-serving clean
+.PHONY: demo test lint format keras-versions bench bench-startup bench-serving clean
 
 demo: $(VENV)/.demo       ## train an LSTM on film reviews; EXAMPLE=alice_characters, or another, for that one
 	$(BIN)/python examples/$(EXAMPLE).py $(ARGS)
@@ -20,6 +20,9 @@ lint: $(VENV)/.lint       ## check style and layout
 format: $(VENV)/.lint     ## rewrite the layout
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+keras-versions: $(VENV)/.test  ## exchange files with nine versions of Keras: half an hour, ARGS="--versions 3.15.1" for one
+	$(BIN)/python tests/keras_versions.py $(ARGS)
 
 bench: $(VENV)/.bench     ## measure tinyrnn beside its peers: twenty minutes, ARGS=--quick for two
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -136,12 +136,13 @@ _MEANINGLESS: dict[str, tuple] = {
     "quantization_config": (None,),
     "ragged": (None, False),
     "renorm": (False,),
+    "reverse_state_order": (False,),
     "sparse": (None, False),
     "time_major": (False,),
 }
 _WITHOUT_EFFECT = frozenset(
     {"autocast", "batch_input_shape", "dtype", "fn", "implementation", "input_length", "is_legacy_optimizer",
-     "jit_compile", "use_cudnn"}
+     "jit_compile", "trainable", "use_cudnn"}
 )  # fmt: skip
 
 

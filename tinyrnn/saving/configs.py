@@ -18,7 +18,8 @@ import numpy as np
 from tinyrnn import constraints, initializers, layers, losses, metrics, optimizers, regularizers
 from tinyrnn.layers.base import get_layer, map_shapes, values_from_file
 from tinyrnn.naming import custom_object_scope, serialize, snake_case
-from tinyrnn.saving.older import modern
+from tinyrnn.saving.older import modern, refuse_first, without_context
+from tinyrnn.version import __version__
 
 __all__ = ["describe", "portable", "revive"]
 
@@ -34,6 +35,7 @@ FAMILIES = {
 }
 UNKNOWN_TO_KERAS = ("kernel",)  # how a layer is run is nobody's business but this machine's
 RESOLVED = {"activation": "linear", "data_format": "channels_last"}  # what None stands for
+OURS = "tinyrnn_version"  # marks what this package has written
 ALIASES = {"uniform": "random_uniform", "normal": "random_normal"}
 
 
@@ -42,7 +44,7 @@ ALIASES = {"uniform": "random_uniform", "normal": "random_normal"}
 
 def describe(model: Any) -> dict[str, Any]:
     """Return a model in plain values, with how it was compiled; without its numbers."""
-    found = portable(serialize(model))
+    found = portable(serialize(model)) | {OURS: __version__}
     if getattr(model, "_graph", None) is None and not hasattr(model, "input"):
         found["build_config"] = {"input_shape": map_shapes(list, model.build_shape)}
     if model.compiled:
@@ -96,7 +98,7 @@ def revive(
     described: Mapping[str, Any],
     custom_objects: Mapping[str, Any] | None = None,
     values: int | None = None,
-    version: str = "3",
+    version: str | None = None,
     compile: bool = True,
 ) -> Any:
     """Make a model of what `describe`, or any Keras, has written.
@@ -108,8 +110,8 @@ def revive(
     values : int, optional
         Weights of no more than so many numbers are made, zeros that are to be filled from a file; by default
         they are drawn as for any new model.
-    version : str
-        Of the Keras that wrote it.
+    version : str, optional
+        Of the Keras that wrote it; by default what `described` says of it, else 3.
     compile : bool
         Whether to compile it as it was.
 
@@ -118,7 +120,14 @@ def revive(
     ValueError
         For unknown classes and functions, and for anything that would need code from the file.
     """
-    described = readable(modern(described) if _major(version) < 3 else described)
+    version = version or described.get("keras_version", "3")
+    refuse_first(version)
+    described = {key: v for key, v in described.items() if compile or key != "compile_config"}
+    if version.startswith("2."):
+        described = modern(described)
+    elif OURS not in described:
+        described = without_context(described)
+    described = readable(described)
     with warnings.catch_warnings(), custom_object_scope(custom_objects):
         warnings.simplefilter("ignore", FutureWarning)  # old spellings are in old files
         if values is None:
@@ -127,9 +136,12 @@ def revive(
             with values_from_file(values):
                 model = _built(described)
         settings = described.get("compile_config")
-        if compile and settings:
+        if settings:
             known = inspect.signature(model.compile).parameters
-            model.compile_from_config({key: value for key, value in settings.items() if key in known})
+            try:
+                model.compile_from_config({key: value for key, value in settings.items() if key in known})
+            except ValueError as error:
+                raise ValueError(f"{error}; with compile=False the model is read alone") from error
     return model
 
 
@@ -149,11 +161,6 @@ def _as_shapes(shape: Any) -> Any:
         return {key: _as_shapes(value) for key, value in shape.items()}
     is_one = all(n is None or isinstance(n, int) for n in shape)
     return tuple(shape) if is_one else [_as_shapes(s) for s in shape]
-
-
-def _major(version: str) -> int:
-    first = str(version).partition(".")[0]
-    return int(first) if first.isdigit() else 3
 
 
 def readable(value: Any) -> Any:

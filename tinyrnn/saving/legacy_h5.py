@@ -8,7 +8,7 @@ the root.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from tinyrnn.layers.cells import RNNCell
 from tinyrnn.naming import warn_user
 from tinyrnn.saving import hdf5
 from tinyrnn.saving.configs import revive
-from tinyrnn.saving.older import from_cudnn
+from tinyrnn.saving.older import from_cudnn, is_cudnn, refuse_first
 from tinyrnn.saving.weights import arrays_in, assign, of_optimizer
 
 __all__ = ["load_model", "load_weights", "weights_in"]
@@ -73,6 +73,7 @@ def load_weights(model: Any, group: hdf5.Group, skip_mismatch: bool = False, by_
     """
     if group is None:
         raise ValueError("the file has no weights")
+    refuse_first(group.attributes.get("keras_version", "1"))
     saved = {name: _arrays(group, name) for name in _names(group, "layer_names")}
     layers = [layer for layer in model.layers if layer.weights]
     if by_name:
@@ -86,16 +87,22 @@ def load_weights(model: Any, group: hdf5.Group, skip_mismatch: bool = False, by_
         pairs = list(zip(layers, with_weights, strict=True))
     found: list[tuple[Any, np.ndarray]] = []
     for layer, arrays in pairs:
-        arrays = list(_modern_weights(layer, arrays))
-        expected = [w.shape for w in layer.weights]
+        variables = _in_order(layer)
+        arrays = _modern_weights(layer, arrays)
+        expected = [v.shape for v in variables]
         if [a.shape for a in arrays] == expected:
-            found += zip(layer.weights, arrays, strict=True)
+            found += zip(variables, arrays, strict=True)
             continue
         problem = f"{layer.name}: expected weights of shapes {expected}, found {[a.shape for a in arrays]}"
         if not skip_mismatch:
             raise ValueError(problem)
         warn_user(f"skipped: {problem}")
     assign(found)
+
+
+def _in_order(layer: Layer) -> list[Any]:
+    """Return the weights of a layer in the file's order: the frozen ones of all layers inside come last."""
+    return [*layer.trainable_weights, *layer.non_trainable_weights]
 
 
 def _names(group: hdf5.Group, attribute: str) -> list[str]:
@@ -112,23 +119,27 @@ def _arrays(group: hdf5.Group, layer: str) -> list[np.ndarray]:
     return arrays_in(group, [f"{layer}/{name}" for name in _names(group[layer], "weight_names")])
 
 
-def _modern_weights(layer: Layer, arrays: list[np.ndarray]) -> Iterator[np.ndarray]:
-    """Yield the arrays of a layer, those of CuDNN's layers as those of today's."""
-    cells = [inner for inner in layers_inside(layer) if isinstance(inner, RNNCell)]
-    for cell in cells:
-        size = len(cell.weights)
-        own, arrays = arrays[:size], arrays[size:]
-        is_cudnn = size == len(own) == 3 and own[2].shape == (2 * own[1].shape[-1],)
-        yield from from_cudnn(own) if is_cudnn else own
-    yield from arrays
+def _modern_weights(layer: Layer, arrays: list[np.ndarray]) -> list[np.ndarray]:
+    """Return the arrays of a layer, those of CuDNN's layers as those of today's."""
+    variables, arrays = _in_order(layer), list(arrays)
+    if len(arrays) != len(variables):
+        return arrays
+    place = {id(variable): i for i, variable in enumerate(variables)}
+    for cell in layers_inside(layer):
+        at = [place[id(w)] for w in cell.weights] if isinstance(cell, RNNCell) else []
+        if is_cudnn([arrays[i] for i in at]):
+            for i, array in zip(at, from_cudnn([arrays[i] for i in at]), strict=True):
+                arrays[i] = array
+    return arrays
 
 
 def _load_optimizer(optimizer: Any, file: hdf5.Group, version: str) -> None:
-    """Put the optimizer's state of Keras 3 in place; Keras 2 had others, under other names."""
+    """Put the optimizer's state in place; that of Keras before 2.11 had another order, under other names."""
     group = file.get("optimizer_weights")
     if group is None:
         return
-    if version.startswith("3."):
-        assign(of_optimizer(optimizer, arrays_in(group, _names(group, "weight_names"))))
-    else:
+    names = _names(group, "weight_names")
+    if version.startswith("3.") or names[:1] == ["iteration:0"]:
+        assign(of_optimizer(optimizer, arrays_in(group, names)))
+    elif names:
         warn_user(f"{optimizer.name}: the state that Keras {version} kept is not read; it starts afresh")
