@@ -8,6 +8,7 @@ import zipfile
 from types import SimpleNamespace
 
 import h5py
+import jax
 import keras
 import numpy as np
 import pytest
@@ -212,6 +213,74 @@ def test_a_file_of_float64(tmp_path):
     assert {w.dtype.name for w in again.weights} == {"float64"}
     assert again.optimizer.learning_rate == 0.1
     assert steps(again, X) == steps(model, X)
+
+
+CALLS = {  # for layers that take more than one sequence of vectors, or something else
+    "Add": lambda layer, x: layer([x, x]),
+    "AdditiveAttention": lambda layer, x: layer([x, x]),
+    "Attention": lambda layer, x: layer([x, x]),
+    "Average": lambda layer, x: layer([x, x]),
+    "Concatenate": lambda layer, x: layer([x, x]),
+    "Dot": lambda layer, x: layer([x, x]),
+    "Maximum": lambda layer, x: layer([x, x]),
+    "Minimum": lambda layer, x: layer([x, x]),
+    "Multiply": lambda layer, x: layer([x, x]),
+    "Subtract": lambda layer, x: layer([x, x]),
+}
+ARGUMENTS = {
+    "Activation": ("softplus",),
+    "Bidirectional": lambda: (L.LSTM(2, return_sequences=True),),
+    "Dense": (2,),
+    "Dot": (2,),
+    "Dropout": (0.5,),
+    "GRU": (2,),
+    "GaussianDropout": (0.5,),
+    "GaussianNoise": (0.5,),
+    "LSTM": (2,),
+    "Permute": ((2, 1),),
+    "RNN": lambda: ([L.LSTMCell(2), L.SimpleRNNCell(2)],),
+    "Reshape": ((3, 5),),
+    "SimpleRNN": (2,),
+    "SpatialDropout1D": (0.5,),
+    "TimeDistributed": lambda: (L.Dense(2, "tanh"),),
+}
+TESTED_OTHERWISE = [
+    "Embedding",
+    "InputLayer",
+    "Lambda",
+    "Layer",
+    "RNNCell",
+    "RepeatVector",
+    "StackedRNNCells",
+]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name
+        for name in L.__all__
+        if isinstance(getattr(L, name), type)
+        and issubclass(getattr(L, name), L.Layer)
+        and name not in TESTED_OTHERWISE
+        and not name.endswith("Cell")
+        and "Pool1D" not in name
+    ],
+)
+def test_every_layer_in_a_file(name, tmp_path):
+    arguments = ARGUMENTS.get(name, ())
+    layer = getattr(L, name)(*(arguments() if callable(arguments) else arguments))
+    start = Input((5, 3))
+    model = Model(start, CALLS.get(name, lambda layer, x: layer(x))(layer, start))
+    for w in model.weights:
+        w.assign(rng.standard_normal(w.shape))
+    model.save(tmp_path / "m.keras")
+    np.testing.assert_array_equal(load_model(tmp_path / "m.keras")(X).data, model(X).data)
+    theirs = keras.models.load_model(tmp_path / "m.keras")
+    with jax.disable_jit():
+        assert_close(theirs(X), model(X).data)
+    theirs.save(tmp_path / "theirs.keras")
+    np.testing.assert_array_equal(load_model(tmp_path / "theirs.keras")(X).data, model(X).data)
 
 
 # --- configurations ---------------------------------------------------------------------------------------
@@ -549,3 +618,19 @@ def test_copies_have_weights_of_their_own(small):
     assert [w.shape for w in again.weights] == [w.shape for w in small.weights]
     assert not {id(w) for w in again.weights} & {id(w) for w in small.weights}
     assert (again.get_weights()[0] != small.get_weights()[0]).any()
+
+
+@pytest.mark.parametrize("build", [tagger, twice])
+def test_copies_of_other_layers(build):
+    model, x = build(OURS)
+
+    def narrower(layer):
+        return L.Dense(1, name=layer.name) if layer is model.layers[-1] else layer
+
+    again = clone_model(model, narrower)
+    assert [layer.name for layer in again.layers] == [layer.name for layer in model.layers]
+    assert again.layers[-2] is model.layers[-2]
+    assert again.layers[-1] is not model.layers[-1]
+    assert predict(again, x).shape == predict(model, x).shape
+    with pytest.raises(ValueError, match="a model as a class copies its layers itself"):
+        clone_model(Heads(), narrower)

@@ -47,7 +47,10 @@ def reading(what: str | os.PathLike) -> Iterator[None]:
     except (FileNotFoundError, PermissionError, IsADirectoryError, ImportError):
         raise
     except Exception as error:
-        raise ModelFileError(f"{os.fspath(what)}: {str(error) or type(error).__name__}") from error
+        reason = str(error) or type(error).__name__
+        if reason.startswith("unknown "):
+            reason += " (classes and functions of your own are given in custom_objects)"
+        raise ModelFileError(f"{os.fspath(what)}: {reason}") from error
 
 
 # --- archives ---------------------------------------------------------------------------------------------
