@@ -22,12 +22,13 @@ from tinyrnn.layers.base import (
     stateful_layers,
 )
 from tinyrnn.layers.embedding import Embedding
-from tinyrnn.layers.graph import Graph, SymbolicTensor, in_order, is_symbolic, shapes_of
+from tinyrnn.layers.graph import Graph, SymbolicTensor, in_order, shapes_of
 from tinyrnn.layers.input import Input, InputLayer
 from tinyrnn.naming import custom_object_scope, nearest, serialize
 from tinyrnn.nest import leaves, map_leaves
 from tinyrnn.resuming import progress_of
 from tinyrnn.saving.configs import describe, revive
+from tinyrnn.saving.graphs import graph_from_config, graph_to_config
 from tinyrnn.saving.model_files import load_model, load_weights, reading, save_model, save_weights
 from tinyrnn.summary import print_summary
 from tinyrnn.training import Trainer
@@ -436,7 +437,7 @@ class Model(Trainer, Layer):
         A graph is written as Keras does: ``layers``, each with its ``inbound_nodes``, the arguments of its
         calls, in which a tensor is ``[layer, number of the call, number of the result]``.
         """
-        return super().get_config() if self._graph is None else _graph_to_config(self)
+        return super().get_config() if self._graph is None else graph_to_config(self)
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Model:
@@ -454,7 +455,7 @@ class Model(Trainer, Layer):
             For an unknown class of layer, or a graph with parts missing.
         """
         with custom_object_scope(custom_objects):
-            return cls(**(_graph_from_config(config) if "input_layers" in config else config))
+            return cls(**(graph_from_config(config) if "input_layers" in config else config))
 
 
 class Functional(Model):
@@ -714,107 +715,3 @@ def _cast(where: str, x: Tensor, dtype: str) -> Tensor:
     if x.dtype.kind == "f" and np.dtype(dtype).kind in "iu" and (x.data != x.data.round()).any():
         raise ValueError(f"{where}: expected {dtype}, found numbers that are not whole")
     return ops.cast(x, dtype=dtype)
-
-
-# --- graphs in writing ------------------------------------------------------------------------------------
-
-
-def _graph_to_config(model: Model) -> dict[str, Any]:
-    """Write a graph as Keras does."""
-    graph = model._graph
-
-    def history(x):
-        calls = graph.calls_of(x.call.layer)
-        return [x.name, calls.index(x.call) if x.call in calls else 0, x.index]
-
-    def end(x):
-        name, call, index = history(x)
-        return [name, call + _calls_before(x.call.layer), index]
-
-    def entry(layer):
-        calls = [call for call in graph.calls_of(layer) if call.inputs]
-        nodes = [{"args": _write(list(c.args), history), "kwargs": _write(c.kwargs, history)} for c in calls]
-        return serialize(layer) | {"name": layer.name, "inbound_nodes": nodes}
-
-    return {
-        "name": model.name,
-        "trainable": model.trainable,
-        "layers": [entry(layer) for layer in graph.layers],
-        "input_layers": map_leaves(end, graph.input_nest),
-        "output_layers": map_leaves(end, graph.output_nest),
-    }
-
-
-def _calls_before(layer: Layer) -> int:
-    """Return 1 for a functional model: Keras counts the calls that are ends of a graph from there on."""
-    return int(getattr(layer, "_graph", None) is not None)
-
-
-def _write(value: Any, history: Callable) -> Any:
-    """Return arguments of a call in plain values."""
-    if isinstance(value, SymbolicTensor):
-        config = {"shape": list(value.shape), "dtype": value.dtype, "keras_history": history(value)}
-        return {"class_name": "__keras_tensor__", "config": config}
-    if isinstance(value, list | tuple):
-        return [_write(v, history) for v in value]
-    if isinstance(value, Mapping):
-        return {key: _write(v, history) for key, v in value.items()}
-    if hasattr(value, "dtype"):
-        array = np.asarray(value)
-        return {"class_name": "__numpy__", "config": {"value": array.tolist(), "dtype": str(array.dtype)}}
-    return value
-
-
-def _read(value: Any, tensor: Callable) -> Any:
-    """Return what `_write` has written; ``tensor(layer, call, index)`` looks a tensor up."""
-    if isinstance(value, list):
-        return [_read(v, tensor) for v in value]
-    if not isinstance(value, Mapping):
-        return value
-    kind, config = value.get("class_name"), value.get("config")
-    if kind == "__keras_tensor__":
-        return tensor(*config["keras_history"])
-    if kind == "__numpy__":
-        return np.asarray(config["value"], config["dtype"])
-    return {key: _read(v, tensor) for key, v in value.items()}
-
-
-def _graph_from_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Make layers, call them as it is written, and return the arguments for `Model`."""
-    layers = {entry["name"]: get_layer(entry) for entry in config["layers"]}
-    nodes = {entry["name"]: entry["inbound_nodes"] for entry in config["layers"]}
-
-    def tensor(name, call, index):
-        if name not in layers:
-            raise ValueError(f"{config.get('name')}: the graph has no layer {name!r}{nearest(name, layers)}")
-        layer = layers[name]
-        while len(layer.calls) <= call:  # a shared layer may be asked for before its turn
-            call_next(name)
-        return in_order(layer.calls[call].outputs)[index]
-
-    def call_next(name):
-        made = len(layers[name].calls)
-        if made >= len(nodes[name]):
-            raise ValueError(
-                f"{config.get('name')}: layer {name!r} has {made} calls in the graph, but more are used"
-            )
-        node = nodes[name][made]
-        args, kwargs = _read(node["args"], tensor), _read(node["kwargs"], tensor)
-        if not is_symbolic([args, kwargs]):  # it would compute, and leave no call behind
-            raise ValueError(f"{config.get('name')}: layer {name!r} is called on nothing of the graph")
-        layers[name](*args, **kwargs)
-
-    for name in layers:
-        while len(layers[name].calls) < len(nodes[name]):
-            call_next(name)
-
-    def end(value):
-        if isinstance(value, Mapping):
-            return {key: end(v) for key, v in value.items()}
-        if not isinstance(value[0], str):
-            return [end(v) for v in value]
-        name, call, index = value
-        return tensor(name, call - _calls_before(layers.get(name)), index)
-
-    ends = {"inputs": end(config["input_layers"]), "outputs": end(config["output_layers"])}
-    return ends | {key: config[key] for key in ("name", "trainable") if config.get(key) is not None}
