@@ -1,4 +1,4 @@
-"""A functional model's graph in words, as Keras writes it: layers, and for each the arguments of its calls."""
+"""A functional model's graph in words, as Keras writes it: layers, and the arguments of their calls."""
 
 from __future__ import annotations
 

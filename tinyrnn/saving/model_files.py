@@ -74,6 +74,12 @@ def _member(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo | None:
     return found[0] if found else None
 
 
+def _part(members: Mapping[str, bytes], name: str) -> bytes:
+    if name not in members:
+        raise ValueError(f"no model: the archive has no {name}")
+    return members[name]
+
+
 def _write_archive(path: str | os.PathLike, members: Mapping[str, bytes]) -> None:
     def write(file):
         with zipfile.ZipFile(file, "w") as archive:  # not compressed: weights hardly are
@@ -153,13 +159,10 @@ def load_model(
 
 
 def _from_archive(members: dict[str, bytes], custom_objects: Mapping[str, Any] | None, compile: bool) -> Any:
-    for name in (CONFIG, NUMBERS):
-        if name not in members:
-            raise ValueError(f"no model: the archive has no {name}")
     metadata = json.loads(members.get(METADATA, b"{}"))
-    file = hdf5.read(members[NUMBERS])
+    config, file = json.loads(_part(members, CONFIG)), hdf5.read(_part(members, NUMBERS))
     version = metadata.get("keras_version", LAYOUT)
-    model = revive(json.loads(members[CONFIG]), custom_objects, file.count_values(), version, compile)
+    model = revive(config, custom_objects, file.count_values(), version, compile)
     _ready_for_weights(model)
     weights.load(model, file)
     return model
@@ -200,7 +203,7 @@ def load_weights(
     _check(model, "load_weights")
     with reading(filepath):
         if zipfile.is_zipfile(filepath):
-            file = hdf5.read(_read_archive(filepath)[NUMBERS])
+            file = hdf5.read(_part(_read_archive(filepath), NUMBERS))
         else:
             file = hdf5.read(Path(filepath).read_bytes())
         old = legacy_h5.weights_in(file)

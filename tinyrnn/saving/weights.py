@@ -25,9 +25,10 @@ from tinyrnn.saving import hdf5
 
 __all__ = ["load", "progress_in", "to_bytes"]
 
-OURS = "tinyrnn"  # the group of what Keras does not keep
-PROGRESS = f"{OURS}/progress"
-EXCLUDED = f"{OURS}/optimizer"  # which variables do not decay
+# Groups of what Keras does not keep.
+CHANCE = "tinyrnn/chance"  # by the place of layers: where their random numbers stand
+EXCLUDED = "tinyrnn/excluded"  # which variables do not decay
+PROGRESS = "tinyrnn/progress"  # of a training
 
 
 # --- places -----------------------------------------------------------------------------------------------
@@ -103,7 +104,7 @@ def to_bytes(model: Layer, progress: Any = None) -> bytes:
         generators = _generators(place.owner)
         if generators:
             states = {name: json.dumps(g.bit_generator.state) for name, g in generators.items()}
-            attributes[_join(OURS, place.path)] = states
+            attributes[_join(CHANCE, place.path)] = states
         if place.path == "optimizer" and place.owner.excluded:
             attributes[EXCLUDED] = {"numbers": json.dumps(place.owner.excluded)}
     if progress is not None:
@@ -231,7 +232,7 @@ def _mismatch(place: _Place, values: list[np.ndarray]) -> str:
 
 
 def _set_generators(place: _Place, file: hdf5.Group) -> None:
-    kept = file.get(_join(OURS, place.path))
+    kept = file.get(_join(CHANCE, place.path))
     for name, generator in _generators(place.owner).items():
         if kept is not None and name in kept.attributes:
             generator.bit_generator.state = json.loads(kept.attributes[name])
