@@ -7,6 +7,7 @@ import itertools
 import json
 import marshal
 import random
+import struct
 import time
 import tracemalloc
 import warnings
@@ -169,6 +170,20 @@ def test_a_small_file_that_unpacks_to_a_large_one(members, tmp_path):
         assert len(bomb) < 2**20
         assert peak_of(tmp_path, bomb) < 2**20
         refused(tmp_path, bomb, r"a file of [\d,]+ bytes that claims to hold 314,")
+
+
+def test_a_member_that_is_larger_than_it_says(members, tmp_path):
+    size = 300 * 2**20
+    bomb = packed(members | {"metadata.json": bytes(size)}, zipfile.ZIP_DEFLATED)
+    liar = bomb.replace(struct.pack("<I", size), struct.pack("<I", 1000))  # in both of its headers
+    assert liar != bomb
+    assert peak_of(tmp_path, liar) < 2**20
+    refused(tmp_path, liar, "Bad CRC-32")
+
+
+@pytest.mark.parametrize("way", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_ways_to_compress_that_cannot_be_read_in_pieces(members, tmp_path, way):
+    refused(tmp_path, packed(members, way), "is compressed in a way that is not read")
 
 
 def test_two_members_of_one_name(members, tmp_path):

@@ -64,7 +64,15 @@ def _read_archive(path: str | os.PathLike) -> dict[str, bytes]:
         claimed = sum(member.file_size for member in members.values() if member is not None)
         if claimed > max(ALWAYS, TIMES * size):
             raise ValueError(f"a file of {size:,} bytes that claims to hold {claimed:,}")
-        return {name: archive.read(member) for name, member in members.items() if member is not None}
+        return {name: _unpacked(archive, member) for name, member in members.items() if member is not None}
+
+
+def _unpacked(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    """Return as many bytes of a member as it says it has, however many more it would unpack to."""
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(f"{member.filename} is compressed in a way that is not read")
+    with archive.open(member) as file:
+        return file.read(member.file_size)  # given no number, zipfile unpacks up to 2 GB at once
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo | None:
