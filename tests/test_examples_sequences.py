@@ -76,11 +76,11 @@ def test_windows_are_followed_by_their_targets():
 def test_topologies(at_hand, tmp_path, monkeypatch):
     monkeypatch.setattr(readings, "READINGS", hourly(at_hand, days=300))
     monkeypatch.setattr(topologies, "TEST", 30)
-    figures = run(topologies, tmp_path, "--epochs", 20)
+    figures = run(topologies, tmp_path, "--epochs", 40)
     assert len(figures["plots"]) == 3
     assert figures["one-to-many"] < 0.15  # whoever says the mean has about 0.27
     assert figures["many-to-one"] < figures["many-to-one, simple"]
-    assert figures["many-to-many"] < 0.9 * figures["many-to-many, simple"]
+    assert figures["many-to-many"] < 0.8 * figures["many-to-many, simple"]
 
 
 def test_topologies_see_nothing_of_what_they_forecast():
