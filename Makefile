@@ -2,13 +2,15 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+EXAMPLE ?= imdb_lstm
 
-.PHONY: demo test lint format keras-versions bench bench-startup clean
+.PHONY: demo test lint format keras-versions bench bench-startup bench-serving clean
 
-demo: $(VENV)/.demo       ## train an LSTM on film reviews, print its accuracy, draw its curves
-	$(BIN)/python examples/imdb_lstm.py $(ARGS)
+demo: $(VENV)/.demo       ## train an LSTM on film reviews; EXAMPLE=alice_characters, or another, for that one
+	$(BIN)/python examples/$(EXAMPLE).py $(ARGS)
 
-test: $(VENV)/.test       ## run the whole test suite
+# Tests that need PyTorch are skipped without it; EXTRAS=torch installs it.
+test: $(VENV)/.test $(EXTRAS:%=$(VENV)/.%)  ## run the whole test suite
 	$(BIN)/python -m pytest -n auto
 
 lint: $(VENV)/.lint       ## check style and layout
@@ -28,6 +30,9 @@ bench: $(VENV)/.bench     ## measure tinyrnn beside its peers: twenty minutes, A
 bench-startup: $(VENV)/.bench  ## the same for import time, size and the first step
 	$(BIN)/python -m benchmarks.startup $(ARGS)
 
+bench-serving: $(VENV)/.bench  ## the same for a model that Keras has saved: load, memory, latency
+	$(BIN)/python -m benchmarks.serving $(ARGS)
+
 clean:                    ## remove what these commands made
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
 
@@ -35,11 +40,9 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "tinyrnn needs Python 3.10 or later")'
 	$(PYTHON) -m venv $(VENV)
 
-# One stamp per set of extras: installed again when the metadata change.
+# One stamp per set of extras, most of them of one that has its name: installed again when the metadata change.
+$(VENV)/.%: extras = [$*]
 $(VENV)/.demo: extras = [plot,datasets]
-$(VENV)/.test: extras = [test]
-$(VENV)/.lint: extras = [lint]
-$(VENV)/.bench: extras = [bench]
 $(VENV)/.%: setup.cfg pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.$(extras)'
 	touch $@

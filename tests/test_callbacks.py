@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tinyrnn import callbacks, metrics
 from tinyrnn.callbacks import Callback, CallbackList
-from tinyrnn.plotting import plot_history
+from tinyrnn.plotting import plot_histories, plot_history
 from tinyrnn.progress import ProgressBar
 
 
@@ -259,6 +259,26 @@ def test_curves_have_a_panel_for_each_quantity(tmp_path):
     assert len(plot_history({name: [1.0] for name in "abcd"}).axes) == 4
     with pytest.raises(ValueError, match="nothing was recorded"):
         plot_history({})
+
+
+def test_curves_of_several_models_side_by_side(tmp_path):
+    one = make_history({"loss": 3.0, "val_loss": 2.5, "mae": 1.0}, {"loss": 2.0, "val_loss": 2.6, "mae": 0.5})
+    two = {"loss": [1.0, 0.5], "f1": [0.1, 0.2]}
+    path = tmp_path / "curves.png"
+    figure = plot_histories({"one": one, "two": two}, path)
+    assert path.read_bytes()[:4] == b"\x89PNG"
+    assert [axes.get_title() for axes in figure.axes] == ["loss", "mae", "f1"]
+    thin, thick, other = figure.axes[0].get_lines()
+    assert thin.get_xydata().tolist() == [[1, 3.0], [2, 2.0]]
+    assert thick.get_xydata().tolist() == [[1, 2.5], [2, 2.6]]
+    assert other.get_xydata().tolist() == [[1, 1.0], [2, 0.5]]
+    assert thin.get_color() == thick.get_color() != other.get_color()
+    assert thin.get_linewidth() < thick.get_linewidth()
+    legends = [[text.get_text() for text in axes.get_legend().get_texts()] for axes in figure.axes]
+    assert legends == [["one", "two"], ["one"], ["two"]]
+    assert figure.axes[2].lines[0].get_color() == other.get_color()  # a model keeps its colour
+    with pytest.raises(ValueError, match="nothing was recorded"):
+        plot_histories({"one": {}})
 
 
 def test_curves_leave_matplotlibs_state_alone():

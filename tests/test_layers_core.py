@@ -424,6 +424,22 @@ def test_gradients_are_float32_and_reach_everything(layer, shape):
         assert np.abs(leaf.grad).max() > 0
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: layers.LSTM(2, trainable=False),
+        lambda: layers.Bidirectional(layers.GRU(2), trainable=False),
+        lambda: layers.TimeDistributed(layers.Dense(2), trainable=False),
+        lambda: layers.RNN([layers.LSTMCell(2), layers.GRUCell(2)], trainable=False),
+    ],
+)
+def test_a_layer_made_untrainable_has_untrainable_layers_inside(make):
+    layer = make()
+    layer(draw(2, 3, 4))
+    assert layer.trainable_weights == []
+    assert len(layer.non_trainable_weights) == len(layer.weights) > 0
+
+
 def test_config_of_a_lambda_needs_its_function():
     def double(x):
         return x * 2.0

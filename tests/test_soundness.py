@@ -183,7 +183,7 @@ def test_a_step_leaves_nothing_to_collect(make):
 
 
 def test_importing_loads_nothing_heavy():
-    heavy = "matplotlib rich pooch platformdirs numba keras jax hypothesis pandas scipy"
+    heavy = "matplotlib rich pooch platformdirs numba keras jax hypothesis pandas scipy torch onnx"
     code = f"import sys, tinyrnn; print([m for m in {heavy!r}.split() if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
@@ -194,14 +194,14 @@ FLOORS = """
 version files naming nest
 backend progress plotting native
 threads
-blas
+blas decoding
 autograd
 ops
 lookup gradcheck activations initializers regularizers constraints preprocessing
 utils datasets losses recurrent
 metrics optimizers callbacks data
 layers
-compiling resuming
+compiling inspection interop resuming
 training
 summary saving
 models

@@ -5,7 +5,9 @@ from tinyrnn import (
     callbacks,
     constraints,
     datasets,
+    decoding,
     initializers,
+    inspection,
     layers,
     losses,
     metrics,
@@ -23,12 +25,14 @@ from tinyrnn.backend import floatx, set_floatx
 from tinyrnn.gradcheck import gradcheck
 from tinyrnn.layers import Input
 from tinyrnn.models import Model, Sequential, load_model
+from tinyrnn.saving import ModelFileError
 from tinyrnn.utils import set_random_seed
 from tinyrnn.version import __version__
 
 __all__ = [
     "Input",
     "Model",
+    "ModelFileError",
     "Sequential",
     "Tensor",
     "__version__",
@@ -36,10 +40,12 @@ __all__ = [
     "callbacks",
     "constraints",
     "datasets",
+    "decoding",
     "floatx",
     "grad",
     "gradcheck",
     "initializers",
+    "inspection",
     "layers",
     "load_model",
     "losses",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import shutil
 import uuid
@@ -63,9 +64,10 @@ def write_whole(
         raise
 
 
-def remove_parts(folder: str | os.PathLike) -> None:
-    """Remove what writers that were killed have left in `folder`; nobody else may be writing there."""
-    for part in Path(folder).glob(f".*{PART}"):
+def remove_parts(path: str | os.PathLike) -> None:
+    """Remove what writers of `path` that were killed have left beside it; nobody may be writing it now."""
+    target = Path(os.path.realpath(path))
+    for part in target.parent.glob(f".{glob.escape(target.name)}.*{PART}"):
         with contextlib.suppress(OSError):
             part.unlink()
 

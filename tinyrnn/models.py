@@ -11,6 +11,7 @@ import numpy as np
 
 from tinyrnn import ops
 from tinyrnn.autograd import Tensor
+from tinyrnn.interop.onnx import export_onnx
 from tinyrnn.layers.base import (
     Layer,
     copied,
@@ -21,7 +22,7 @@ from tinyrnn.layers.base import (
     stateful_layers,
 )
 from tinyrnn.layers.embedding import Embedding
-from tinyrnn.layers.graph import Graph, SymbolicTensor, in_order, shapes_of
+from tinyrnn.layers.graph import Graph, SymbolicTensor, in_order, is_symbolic, shapes_of
 from tinyrnn.layers.input import Input, InputLayer
 from tinyrnn.naming import custom_object_scope, nearest, serialize
 from tinyrnn.nest import leaves, map_leaves
@@ -138,7 +139,7 @@ class Model(Trainer, Layer):
         """Yield what may hold layers, by the names it has in files: of a row or a graph ``layers`` first."""
         if "_layers" in vars(self):
             yield "layers", self.layers
-        yield from super().children()
+        yield from (child for child in super().children() if child[0] != "_layers")
 
     # --- files ---
 
@@ -219,6 +220,18 @@ class Model(Trainer, Layer):
         Arguments are those of `json.dumps`.
         """
         return json.dumps(describe(self), **kwargs)
+
+    def export(self, filepath: str | os.PathLike, format: str = "onnx", **options: Any) -> None:
+        """Write the model for another program to run; `options` are those of `tinyrnn.interop.export_onnx`.
+
+        Raises
+        ------
+        ValueError
+            For another format than ``"onnx"``, or a model that it has no words for; names the layer.
+        """
+        if format != "onnx":
+            raise ValueError(f"{self.name}.export: unknown format {format!r}; known is 'onnx'")
+        export_onnx(self, filepath, **options)
 
     # --- where it begins and ends ---
 
@@ -403,9 +416,14 @@ class Model(Trainer, Layer):
 
     def clone(self, **changes: Any) -> Model:
         """Return a model with the same layers, all of them new, with weights of their own."""
+        has_layers = self._graph is not None or isinstance(self, Sequential)
+        return self._of_copies(_clone, **changes) if has_layers else super().clone(**changes)
+
+    def _of_copies(self, copy: Callable[[Layer], Layer], **changes: Any) -> Model:
+        """Return a model like this one of what `copy` makes of each layer; input layers are cloned."""
         if self._graph is None:
-            return super().clone(**changes)
-        copies = {layer: layer.clone() for layer in self._graph.layers}
+            raise ValueError(f"{self.name}: a model as a class copies its layers itself; no clone_function")
+        copies = {layer: (_clone if isinstance(layer, InputLayer) else copy)(layer) for layer in self.layers}
         inputs = [copies[x.call.layer].output for x in self._graph.inputs]
         outputs = self._graph.run(inputs, lambda layer, *args, **kwargs: copies[layer](*args, **kwargs))
         inputs = map_leaves(lambda x: copies[x.call.layer].output, self._graph.input_nest)
@@ -443,9 +461,21 @@ class Functional(Model):
     """What ``Model(inputs, outputs)`` returns."""
 
 
-def clone_model(model: Model) -> Model:
-    """Return a model with the same layers, all of them new, with weights of their own."""
-    return model.clone()
+def clone_model(model: Model, clone_function: Callable[[Layer], Layer] | None = None) -> Model:
+    """Return a model with the same layers, all of them new, with weights of their own.
+
+    Parameters
+    ----------
+    model : Model
+    clone_function : callable, optional
+        Called with each layer of a Sequential or functional model but its inputs; what it returns takes the
+        layer's place. A layer itself may be returned, and is then shared.
+    """
+    return model.clone() if clone_function is None else model._of_copies(clone_function)
+
+
+def _clone(layer: Layer) -> Layer:
+    return layer.clone()
 
 
 def model_from_json(json_string: str, custom_objects: Mapping[str, Any] | None = None) -> Model:
@@ -574,10 +604,10 @@ class Sequential(Model):
             x = layer(x)
         return x
 
-    def clone(self, **changes: Any) -> Sequential:
-        """Return a model with the same layers, all of them new, with weights of their own."""
+    def _of_copies(self, copy: Callable[[Layer], Layer], **changes: Any) -> Sequential:
         settings = {"trainable": self.trainable, "name": self.name, "dtype": self.dtype}
-        return type(self)([layer.clone() for layer in self._layers], **(settings | changes))
+        copies = [(_clone if isinstance(x, InputLayer) else copy)(x) for x in self._layers]
+        return type(self)(copies, **(settings | changes))
 
     def get_config(self) -> dict[str, Any]:
         """Return what `from_config` needs to make this model again, without its weights."""
@@ -769,7 +799,10 @@ def _graph_from_config(config: Mapping[str, Any]) -> dict[str, Any]:
                 f"{config.get('name')}: layer {name!r} has {made} calls in the graph, but more are used"
             )
         node = nodes[name][made]
-        layers[name](*_read(node["args"], tensor), **_read(node["kwargs"], tensor))
+        args, kwargs = _read(node["args"], tensor), _read(node["kwargs"], tensor)
+        if not is_symbolic([args, kwargs]):  # it would compute, and leave no call behind
+            raise ValueError(f"{config.get('name')}: layer {name!r} is called on nothing of the graph")
+        layers[name](*args, **kwargs)
 
     for name in layers:
         while len(layers[name].calls) < len(nodes[name]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
 import re
 import sys
@@ -20,6 +21,7 @@ __all__ = [
     "auto_name",
     "by_name",
     "clear_session",
+    "custom_object",
     "custom_object_scope",
     "is_ours",
     "lookup",
@@ -74,6 +76,12 @@ def warn_user(message: str, category: type[Warning] = UserWarning) -> None:
     warnings.warn(message, category, stacklevel=depth)
 
 
+@functools.cache
+def _parameters_of(constructor: Callable) -> list[inspect.Parameter]:
+    """Return the parameters of a constructor, without `self`; asking `inspect` takes its time."""
+    return list(inspect.signature(constructor).parameters.values())[1:]
+
+
 class Configurable:
     """An object that can be written down: for every constructor parameter it has an attribute of that name.
 
@@ -88,7 +96,7 @@ class Configurable:
         for base in cls.__mro__:
             if "__init__" not in vars(base) or base is object:
                 continue
-            parameters = list(inspect.signature(vars(base)["__init__"]).parameters.values())[1:]
+            parameters = _parameters_of(vars(base)["__init__"])
             for p in parameters:
                 if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY):
                     found.setdefault(p.name, p)
@@ -217,6 +225,11 @@ def custom_object_scope(objects: Mapping[str, Any] | None) -> Iterator[None]:
         yield
     finally:
         _custom.reset(token)
+
+
+def custom_object(name: str) -> Any:
+    """Return what `custom_object_scope` knows by this name; None outside of any."""
+    return _custom.get().get(name)
 
 
 def lookup(kind: str, identifier: Any, table: Mapping[str, Any]) -> Any:

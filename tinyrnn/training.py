@@ -17,7 +17,7 @@ from tinyrnn.callbacks import CallbackList, History
 from tinyrnn.compiling import Average, CompiledLoss, CompiledMetrics, distinct, outputs_of
 from tinyrnn.data import Batches, ClassWeight, as_batch, make_batches, split, unpack
 from tinyrnn.layers.base import penalties, warn_old_spelling
-from tinyrnn.naming import serialize, warn_user
+from tinyrnn.naming import custom_object, serialize, warn_user
 from tinyrnn.nest import leaves, map_leaves
 from tinyrnn.ops import to_array
 from tinyrnn.resuming import go_on
@@ -572,6 +572,8 @@ def _revive(nest: Any, find: Callable | None) -> Any:
     """Return a nest with objects in the place of their configurations."""
     if find is None:
         return nest
+    if isinstance(nest, str):
+        return custom_object(nest) or nest
     if isinstance(nest, Mapping):
         is_config = "class_name" in nest
         return find(nest) if is_config else {key: _revive(value, find) for key, value in nest.items()}

@@ -121,6 +121,7 @@ class ModelCheckpoint(MonitorCallback):
             return
         if not self.save_best_only:
             self._say(f"saving model to {path}")
+        remove_parts(path)  # an earlier run of the program may have been killed while it wrote this file
         (self.model.save_weights if self.save_weights_only else self.model.save)(path)
         self._say(f"finished saving model to {path}")
 
@@ -216,7 +217,7 @@ class BackupAndRestore(Callback):
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         """Look for a backup, and let fit go on from there."""
-        remove_parts(self.backup_dir)
+        remove_parts(self._latest)
         found = [path for path in (self._latest, self._previous) if path.exists()]
         for path in found:
             try:

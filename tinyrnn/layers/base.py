@@ -58,8 +58,7 @@ def _once(build: Any) -> Any:
     def build_once(self, input_shape):
         if not self.built:
             build(self, input_shape)
-            self.built = True
-            self.build_shape = input_shape
+            self._note_built(input_shape)
 
     return build_once
 
@@ -404,8 +403,13 @@ class Layer(Configurable):
     def _ensure_built(self, input_shape: Any) -> None:
         if not self.built:
             self.build(input_shape)
-            self.built = True  # also where a class has nothing to build
-            self.build_shape = input_shape
+            self._note_built(input_shape)  # also where a class has nothing to build
+
+    def _note_built(self, input_shape: Any) -> None:
+        self.built = True
+        self.build_shape = input_shape
+        if not self.trainable:
+            self.trainable = False  # and so the layers inside
 
     def _build_inside(self, layer: Layer, input_shape: Any) -> None:
         """Build a layer inside this one; this one's name goes before the paths of its weights."""
@@ -549,7 +553,7 @@ class Layer(Configurable):
 
 
 # Attributes of a layer that hold many things, but no layers of its own.
-_WITHOUT_LAYERS = ("calls", "build_shape", "_call_losses", "_own_weights", "_compiled_with", "_to_train")
+_WITHOUT_LAYERS = ("calls", "build_shape", "_call_losses", "_own_weights", "_to_train")
 
 _building = threading.RLock()  # two threads may call a new layer at once: one builds, the other waits
 

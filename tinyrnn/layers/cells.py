@@ -432,7 +432,7 @@ class CallCell(Layer):
             return self.call(x_t, states, training)
 
         outputs, final = [None] * len(steps), None
-        for t, output, final in unrolled.unroll(step, steps, states, mask, reverse):  # noqa: B007
+        for t, output, final in unrolled.unroll(step, steps, states, mask, reverse, self):  # noqa: B007
             outputs[t] = output
         choice = recurrent.Choice("unrolled", f"{type(self.cell).__name__} defines call(inputs, states)")
         return ops.stack(outputs, axis=1), final, choice

@@ -19,13 +19,14 @@ from __future__ import annotations
 from typing import Any
 
 from tinyrnn import losses
-from tinyrnn.metrics import means, scores
+from tinyrnn.metrics import means, scores, sequences
 from tinyrnn.metrics.base import Mean, Metric, Sum
 from tinyrnn.metrics.means import *  # noqa: F403
 from tinyrnn.metrics.scores import *  # noqa: F403
+from tinyrnn.metrics.sequences import *  # noqa: F403
 from tinyrnn.naming import lookup, snake_case
 
-__all__ = ["Mean", "Metric", "Sum", "get", "resolve", *means.__all__, *scores.__all__]
+__all__ = ["Mean", "Metric", "Sum", "get", "resolve", *means.__all__, *scores.__all__, *sequences.__all__]
 
 _CLASSES = [c for c in map(globals().get, __all__) if isinstance(c, type) and c is not Metric]
 

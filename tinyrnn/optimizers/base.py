@@ -18,7 +18,7 @@ import numpy as np
 
 from tinyrnn.autograd import Tensor, no_grad
 from tinyrnn.backend import array_module, floatx, is_float
-from tinyrnn.naming import Configurable, nearest, serialize, snake_case, warn_user
+from tinyrnn.naming import Configurable, nearest, serialize, warn_user
 from tinyrnn.ops import to_array
 from tinyrnn.optimizers import schedules
 from tinyrnn.optimizers.compiled import Update, is_number
@@ -81,7 +81,7 @@ class Optimizer(Configurable):
     gradient_accumulation_steps : int, optional
         Update only every so many calls, at least 2, with the mean gradient of these.
     name : str, optional
-        By default the class name in snake case.
+        By default the class name in small letters.
 
     Raises
     ------
@@ -118,7 +118,7 @@ class Optimizer(Configurable):
         self.ema_overwrite_frequency = ema_overwrite_frequency
         self.loss_scale_factor = loss_scale_factor
         self.gradient_accumulation_steps = gradient_accumulation_steps
-        self.name = name or snake_case(type(self).__name__)
+        self.name = name or type(self).__name__.lower()
         self._check_options()
         self._iteration = Slot("iteration", f"{self.name}/iteration", np.zeros((), "int64"))
         self._rate = Slot("learning_rate", f"{self.name}/learning_rate", np.zeros(()))
@@ -246,6 +246,15 @@ class Optimizer(Configurable):
             Variables in whose name one of these (regular expressions) is found.
         """
         self._excluded = (list(var_list or []), "|".join(var_names or []))
+
+    @property
+    def excluded(self) -> list[int]:
+        """The numbers, among the variables of `build`, of those that weight decay leaves alone."""
+        return [i for i, variable in enumerate(self._trainable) if not self._decays(variable)]
+
+    @excluded.setter
+    def excluded(self, numbers: Iterable[int]) -> None:
+        self.exclude_from_weight_decay([self._trainable[i] for i in numbers])
 
     # --- state --------------------------------------------------------------------------------------------
 

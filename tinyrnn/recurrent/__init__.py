@@ -70,6 +70,8 @@ def choose(cell: Cell, kernel: str = "auto") -> Choice:
         return Choice(kernel, "asked for")
     if kernel not in ("auto", *KERNELS):
         raise ValueError(f"unknown kernel {kernel!r}{nearest(kernel, ('auto', *KERNELS))}")
+    if unrolled.is_watching():
+        return Choice("unrolled", "every state is being looked at")
     try:
         array.compiled(cell)
     except TraceError as error:

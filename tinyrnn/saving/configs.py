@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from tinyrnn import constraints, initializers, layers, losses, metrics, optimizers, regularizers
-from tinyrnn.layers.base import get_layer, layers_inside, map_shapes, values_from_file
+from tinyrnn.layers.base import get_layer, map_shapes, values_from_file
 from tinyrnn.naming import custom_object_scope, serialize, snake_case
 from tinyrnn.saving.older import modern, refuse_first, without_context
 from tinyrnn.version import __version__
@@ -34,6 +34,7 @@ FAMILIES = {
     "keras.regularizers": regularizers,
 }
 UNKNOWN_TO_KERAS = ("kernel",)  # how a layer is run is nobody's business but this machine's
+RESOLVED = {"activation": "linear", "data_format": "channels_last"}  # what None stands for
 OURS = "tinyrnn_version"  # marks what this package has written
 ALIASES = {"uniform": "random_uniform", "normal": "random_normal"}
 
@@ -47,8 +48,8 @@ def describe(model: Any) -> dict[str, Any]:
     if getattr(model, "_graph", None) is None and not hasattr(model, "input"):
         found["build_config"] = {"input_shape": map_shapes(list, model.build_shape)}
     if model.compiled:
-        settings = {"run_eagerly": False, "steps_per_execution": 1, "jit_compile": False}
-        found["compile_config"] = portable(model.get_compile_config()) | settings
+        settings = portable(model.get_compile_config())
+        found["compile_config"] = {key: value for key, value in settings.items() if value is not None}
     return found
 
 
@@ -82,7 +83,9 @@ def _is_default(setting: Any, parameter: inspect.Parameter | None) -> bool:
             return True
     if parameter is None or parameter.default is inspect.Parameter.empty or parameter.name == "name":
         return False
-    default = parameter.default
+    default = RESOLVED.get(parameter.name) if parameter.default is None else parameter.default
+    if setting is None and parameter.default is None:
+        return True
     if isinstance(default, str) and isinstance(setting, dict) and not setting.get("config"):
         return snake_case(setting["class_name"]) == ALIASES.get(default, default)
     return type(setting) is type(default) and setting == default
@@ -132,9 +135,6 @@ def revive(
         else:
             with values_from_file(values):
                 model = _built(described)
-        for layer in layers_inside(model):
-            if not layer.trainable:
-                layer.trainable = False  # what is inside it, too
         settings = described.get("compile_config")
         if settings:
             known = inspect.signature(model.compile).parameters

@@ -212,7 +212,7 @@ def _type(body: _Bytes) -> _Type:
             return _Type(2, np.dtype(f"{order}u2"), is_bfloat16=True)
         if exponent == {2: 5, 4: 8, 8: 11}[size]:
             return _Type(size, np.dtype(f"{order}f{size}"))
-    if kind == 3:
+    if kind == 3 and size:
         return _Type(size, strings="fixed")
     if kind == 5 and size == 2:  # how h5py keeps bfloat16 where HDF5 does not know it
         return _Type(2, np.dtype("<u2"), is_bfloat16=True)
@@ -326,7 +326,8 @@ class Dataset(_Object):
             raise HDF5Error("an array that is not in one piece is not read")
         if where == 0:  # [compact]: within the header
             return layout.piece(4, layout.unpack("H", 2)[0])
-        return self._file.piece(*layout.unpack("QQ", 2))
+        address, size = layout.unpack("QQ", 2)
+        return self._file.piece(address, size) if size else memoryview(b"")
 
     @property
     def holds_numbers(self) -> bool:

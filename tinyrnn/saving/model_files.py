@@ -47,7 +47,10 @@ def reading(what: str | os.PathLike) -> Iterator[None]:
     except (FileNotFoundError, PermissionError, IsADirectoryError, ImportError):
         raise
     except Exception as error:
-        raise ModelFileError(f"{os.fspath(what)}: {str(error) or type(error).__name__}") from error
+        reason = str(error) or type(error).__name__
+        if reason.startswith("unknown "):
+            reason += " (classes and functions of your own are given in custom_objects)"
+        raise ModelFileError(f"{os.fspath(what)}: {reason}") from error
 
 
 # --- archives ---------------------------------------------------------------------------------------------
@@ -180,7 +183,7 @@ def save_weights(
     path = Path(filepath)
     if not path.name.endswith(".weights.h5"):
         raise ValueError(
-            f"{model.name}.save_weights: expected a file name that ends in .weights.h5, found {path.name!r}"
+            f"{model.name}.save_weights: expected a name that ends in .weights.h5, found {path.name!r}"
         )
     _check(model, "save_weights")
     _may_write(path, overwrite)

@@ -27,6 +27,7 @@ __all__ = ["load", "progress_in", "to_bytes"]
 
 OURS = "tinyrnn"  # the group of what Keras does not keep
 PROGRESS = f"{OURS}/progress"
+EXCLUDED = f"{OURS}/optimizer"  # which variables do not decay
 
 
 # --- places -----------------------------------------------------------------------------------------------
@@ -103,6 +104,8 @@ def to_bytes(model: Layer, progress: Any = None) -> bytes:
         if generators:
             states = {name: json.dumps(g.bit_generator.state) for name, g in generators.items()}
             attributes[_join(OURS, place.path)] = states
+        if place.path == "optimizer" and place.owner.excluded:
+            attributes[EXCLUDED] = {"numbers": json.dumps(place.owner.excluded)}
     if progress is not None:
         text = json.dumps(_without_arrays(progress, datasets))
         attributes[PROGRESS] = {"text": text}
@@ -169,6 +172,8 @@ def load(model: Layer, file: hdf5.Group, skip_mismatch: bool = False) -> None:
     assign(found)
     for place in places:
         _set_generators(place, file)
+        if place.path == "optimizer" and EXCLUDED in file:
+            place.owner.excluded = json.loads(file[EXCLUDED].attributes["numbers"])
 
 
 def progress_in(file: hdf5.Group) -> Any:
