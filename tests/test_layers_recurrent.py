@@ -606,3 +606,20 @@ def test_old_spellings():
     np.testing.assert_array_equal(plain(x).data, y)
     assert LSTM(U, implementation=1, use_cudnn=False)(x).shape == (B, U)
     assert issubclass(Peephole, RNNCell)
+
+
+@pytest.mark.parametrize("nested", [True, False])
+def test_initial_states_of_stacked_cells_with_one_state_each(nested):
+    def cells():
+        return [tinyrnn.layers.GRUCell(3), tinyrnn.layers.SimpleRNNCell(2)]
+
+    source, target = tinyrnn.Input((4, 3)), tinyrnn.Input((5, 3))
+    _, *states = tinyrnn.layers.RNN(cells(), return_state=True)(source)
+    reader = tinyrnn.layers.RNN(cells(), return_sequences=True)
+    y = reader(target, initial_state=[[s] for s in states] if nested else states)
+    model = tinyrnn.Model([source, target], y)
+    x, z = draw(2, 4, 3), draw(2, 5, 3, seed=1)
+    encoder = next(layer for layer in model.layers if getattr(layer, "return_state", False))
+    _, *found = encoder(x)
+    np.testing.assert_array_equal(model.predict([x, z], verbose=0), reader(z, initial_state=found).data)
+    assert (reader(z, initial_state=found).data != reader(z).data).any()

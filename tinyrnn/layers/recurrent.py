@@ -115,6 +115,7 @@ class RNN(Layer):
         if given is not None:
             expected = _state_shapes(None, self.cell.state_size)
             found = shapes_of(given if isinstance(given, list | tuple) else [given])
+            found = [f[0] if isinstance(f, list) and len(f) == 1 else f for f in found]
             if _lengths(found) != _lengths(expected):
                 raise ValueError(f"{self.name}: expected initial states of shapes {expected}, found {found}")
         return self.compute_output_shape(input_shape)
@@ -157,6 +158,11 @@ class RNN(Layer):
         elif not isinstance(given, list | tuple):
             given = [given]
         states = map_tensors(self._as_tensor, list(given))
+        if len(states) == len(zeros):  # of stacked cells with one state each, a tensor for each will do
+            states = [
+                [s] if isinstance(z, list) and not isinstance(s, list) else s
+                for s, z in zip(states, zeros, strict=True)
+            ]
         self._check_states(states, zeros)
         return states
 
