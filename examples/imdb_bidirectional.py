@@ -11,7 +11,8 @@ Shorter reviews, most of them, are filled with zeros at the beginning. What read
 and would have to remember the review through them, so they are skipped (`mask_zero`), which costs no weights.
 
 Through 300 steps a gradient may grow beyond all measure, and one such step undoes what many have learned: a
-gradient longer than 1 is cut to that length (`clipnorm`). The steps get smaller from epoch to epoch.
+gradient longer than 1 is cut to that length (`clipnorm`). The steps get
+smaller from epoch to epoch. A fifth of the inputs is left out in training.
 
 How many weights a recurrent layer has: an input of n numbers and u units make n*u + u*u + u for a SimpleRNN
 (input, memory, bias), four times that for an LSTM (three gates and the candidate), and twice that again in
@@ -39,11 +40,14 @@ MODELS = ("SimpleRNN", "LSTM", "Bidirectional")
 def build_model(kind: str = "Bidirectional") -> Sequential:
     """Return one of `MODELS`, ready to be trained."""
     if kind == "SimpleRNN":
-        recurrent = [SimpleRNN(64)]
+        recurrent = [SimpleRNN(64, dropout=0.2)]
     elif kind == "LSTM":
-        recurrent = [LSTM(64)]
+        recurrent = [LSTM(64, dropout=0.2)]
     else:
-        recurrent = [Bidirectional(LSTM(64, return_sequences=True)), Bidirectional(LSTM(64))]
+        recurrent = [
+            Bidirectional(LSTM(64, dropout=0.2, return_sequences=True)),
+            Bidirectional(LSTM(64, dropout=0.2)),
+        ]
     model = Sequential(
         [
             Input(shape=(LENGTH,), dtype="int32"),
@@ -53,7 +57,7 @@ def build_model(kind: str = "Bidirectional") -> Sequential:
             Dense(1, activation="sigmoid"),
         ]
     )
-    steps = ExponentialDecay(0.002, decay_steps=282, decay_rate=0.75)  # 282 batches: an epoch
+    steps = ExponentialDecay(0.003, decay_steps=282, decay_rate=0.8)  # 282 batches: an epoch
     model.compile(Adam(steps, clipnorm=1.0), loss="binary_crossentropy", metrics=["accuracy"])
     return model
 
