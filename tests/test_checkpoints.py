@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -118,6 +119,9 @@ def test_what_may_go_wrong_with_checkpoints(tmp_path):
             BackupAndRestore(tmp_path, save_freq=wrong)
     with pytest.raises(ValueError, match="BackupAndRestore: backup_dir: expected a folder"):
         BackupAndRestore("")
+    for wrong in ("{0}.keras", "{}.keras", "{loss.keras", "{a.b}.keras"):
+        with pytest.raises(ValueError, match="ModelCheckpoint: filepath: "):
+            ModelCheckpoint(tmp_path / wrong)
     callback = ModelCheckpoint(tmp_path / "{val_los}.keras")
     with pytest.raises(KeyError, match="the logs have no 'val_los'; did you mean 'val_loss'"):
         make_model().fit(X, Y, 50, verbose=0, validation_split=0.5, callbacks=callback)
@@ -301,6 +305,49 @@ def test_a_damaged_backup_is_said_to_be_one_unless_there_are_two(tmp_path):
     path.write_bytes(b"no backup")
     with pytest.raises(ModelFileError, match=r"latest\.weights\.h5: "):
         fit(make_model(), [BackupAndRestore(folder)])
+
+
+class Largest(tinyrnn.metrics.Metric):
+    """Keeps a list, and a metric within."""
+
+    def __init__(self):
+        super().__init__(name="largest")
+        self.inner = tinyrnn.metrics.Mean()
+        self.reset_state()
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        self.seen.append(float(np.max(y_pred.data)))
+        self.inner.update_state(y_pred.data)
+
+    def result(self):
+        return max(self.seen, default=0.0) + self.inner.result()
+
+    def reset_state(self):
+        self.seen = []
+        self.inner.reset_state()
+
+
+def test_metrics_of_ones_own_go_on_counting(tmp_path):
+    def fit(callbacks):
+        model = make_model()
+        model.compile("adam", "mse", metrics=[Largest()])
+        return model.fit(X, Y, 10, 2, verbose=0, callbacks=callbacks).history
+
+    history = fit([])
+    with pytest.raises(KeyboardInterrupt):
+        fit([Stop(3), BackupAndRestore(tmp_path / "b", save_freq=1)])
+    assert fit([BackupAndRestore(tmp_path / "b", save_freq=1)]) == history
+
+
+def test_other_data_than_those_of_the_backup(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        make_model().fit(X, Y, 10, verbose=0, callbacks=[BackupAndRestore(tmp_path, save_freq=1), Stop(3)])
+    with pytest.raises(ValueError, match="a training with 5 batches in an epoch; there are 3"):
+        make_model().fit(X, Y, 20, verbose=0, callbacks=BackupAndRestore(tmp_path))
+    with h5py.File(tmp_path / "latest.weights.h5", "r+") as file:
+        file["tinyrnn/progress"].attrs["text"] = '{"epoch": -1}'
+    with pytest.raises(ModelFileError, match="the progress of a training is damaged"):
+        make_model().fit(X, Y, 10, verbose=0, callbacks=BackupAndRestore(tmp_path))
 
 
 def test_a_backup_of_another_model(tmp_path):

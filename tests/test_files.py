@@ -104,9 +104,22 @@ def test_parts_of_killed_writers_are_swept(tmp_path):
     )
     subprocess.run([sys.executable, "-c", code], check=False)
     (part,) = os.listdir(tmp_path)
-    assert part.startswith(".file.")
+    assert part.startswith(".")
     (tmp_path / "mine").write_bytes(b"")
     remove_parts(tmp_path / "mine")
     assert sorted(os.listdir(tmp_path)) == [part, "mine"]
     remove_parts(tmp_path / "file")
     assert os.listdir(tmp_path) == ["mine"]
+
+
+def test_a_name_as_long_as_a_name_may_be(tmp_path):
+    write_whole(tmp_path / ("x" * 255), b"new")
+    assert (tmp_path / ("x" * 255)).read_bytes() == b"new"
+
+
+def test_what_is_no_file_is_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("pipe", "."):
+        with pytest.raises(OSError, match="no file can be put there"):
+            write_whole(tmp_path / name, b"new")
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)

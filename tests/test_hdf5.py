@@ -24,7 +24,7 @@ def file_of(fill, **options):
 
 def look_at_everything(group):
     """Read all there is below a group."""
-    group.count_values()
+    group.count_bytes()
     todo = [group]
     while todo:
         found = todo.pop()
@@ -87,7 +87,7 @@ def test_many_names(count):
     group = read(write({f"{name}/vars/0": np.zeros(2) for name in names}))
     assert sorted(group) == sorted(names)
     assert len(group) == count
-    assert group.count_values() == 2 * count
+    assert group.count_bytes() == 16 * count
     assert all(group[f"{name}/vars/0"].shape == (2,) for name in names)
 
 
@@ -212,7 +212,7 @@ def test_arrays_on_top_of_each_other():
     group = read(data)
     assert group["x60001"].read().shape == (big,)  # each alone is as it should be
     with pytest.raises(HDF5Error, match="arrays of 52690944 bytes in a file of"):
-        group.count_values()
+        group.count_bytes()
 
 
 def test_strings_that_are_all_the_same_long_one():
@@ -235,6 +235,36 @@ def test_strings_that_are_all_the_same_long_one():
     bomb = data[:start] + pointer * 3000 + data[start + 16 * 3000 :]
     with pytest.raises(HDF5Error, match=r"lie on top of each other|no object|the file ends at"):
         read(bomb).attributes  # noqa: B018
+
+
+def test_an_empty_array_of_many_lists():
+    data = file_of(lambda file: file.attrs.create("x", np.zeros((1234567, 0), "S1")))
+    with pytest.raises(HDF5Error, match=r"an array of shape \(1234567, 0\)"):
+        read(data).attributes  # noqa: B018
+
+
+def test_a_header_of_nothing_but_messages():
+    """Two hundred thousand links of no length: as Python objects they would take fifty times the file."""
+    messages = b"\x06\x00\x00\x00" * 200_000
+    header = b"OHDR\x02\x02" + struct.pack("<I", len(messages)) + messages + bytes(4)
+    superblock = b"\x89HDF\r\n\x1a\n\x02\x08\x08\x00"
+    end = 48 + len(header)
+    data = superblock + struct.pack("<QQQQ", 0, 2**64 - 1, end, 48) + bytes(4) + header
+    with pytest.raises(HDF5Error, match="too many parts for its size"):
+        read(data)
+    nothing = data.replace(b"\x06\x00\x00\x00", bytes(4))  # messages that mean nothing are not kept
+    assert len(read(nothing)) == 0
+
+
+def test_headers_that_continue_in_each_other():
+    """Every chunk of a header names the next, one byte later: all of them would be gone through."""
+    count, start = 3000, 48 + 10
+    chunk = b"".join(b"\x10" + struct.pack("<HBQQ", 16, 0, start + i, 40_000) for i in range(count))
+    header = b"OHDR\x02\x02" + struct.pack("<I", len(chunk)) + chunk + bytes(4)
+    superblock = b"\x89HDF\r\n\x1a\n\x02\x08\x08\x00"
+    data = superblock + struct.pack("<QQQQ", 0, 2**64 - 1, 0, 48) + bytes(4) + header
+    with pytest.raises(HDF5Error):
+        read(data)
 
 
 def mutated(data, seed):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import glob
+import errno
+import hashlib
 import os
 import shutil
 import uuid
@@ -36,10 +37,14 @@ def write_whole(
     Raises
     ------
     OSError
-        If it cannot be written (no space, no permission): what there was at `path` is as it was.
+        If it cannot be written (no space, no permission, a device in its place): what there was at `path` is
+        as it was.
     """
     target = Path(os.path.realpath(path))
-    part = target.with_name(f".{target.name}.{uuid.uuid4().hex[:12]}{PART}")
+    if target.exists() and not target.is_file():
+        kind = errno.EISDIR if target.is_dir() else errno.EINVAL
+        raise OSError(kind, f"{os.strerror(kind)}: no file can be put there", str(path))
+    part = target.with_name(f"{_mark(target)}{uuid.uuid4().hex[:12]}{PART}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with open(part, "xb") as file:
@@ -67,9 +72,14 @@ def write_whole(
 def remove_parts(path: str | os.PathLike) -> None:
     """Remove what writers of `path` that were killed have left beside it; nobody may be writing it now."""
     target = Path(os.path.realpath(path))
-    for part in target.parent.glob(f".{glob.escape(target.name)}.*{PART}"):
+    for part in target.parent.glob(f"{_mark(target)}*{PART}"):
         with contextlib.suppress(OSError):
             part.unlink()
+
+
+def _mark(target: Path) -> str:
+    """Return how the names of all parts of a file begin; short, however long its own name is."""
+    return f".{hashlib.sha256(target.name.encode()).hexdigest()[:12]}-"
 
 
 def _flush_folder(folder: Path) -> None:

@@ -15,6 +15,7 @@ from tinyrnn.interop.onnx import export_onnx
 from tinyrnn.layers.base import (
     Layer,
     copied,
+    count_call,
     get_layer,
     is_shape,
     layers_inside,
@@ -307,6 +308,7 @@ class Model(Trainer, Layer):
 
     def symbolic_outputs(self, inputs: Any, args: tuple, kwargs: dict) -> Any:
         """Return what a call would for symbolic arguments, but leave no `Call`."""
+        count_call(self)
         if self._graph is not None:
             values = self._in_order(inputs)
             for declared, x in zip(self._graph.inputs, values, strict=True):
@@ -592,6 +594,7 @@ class Sequential(Model):
 
     def symbolic_outputs(self, inputs: Any, args: tuple, kwargs: dict) -> Any:
         """Return what a call would for symbolic arguments, but leave no `Call`."""
+        count_call(self)
         self._ensure_built(shapes_of(inputs))
         x = self._in_order(inputs)[0] if self._results else inputs
         for layer in self.layers:

@@ -117,7 +117,7 @@ class Configurable:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Any:
-        """Make an object from what `get_config` returned, here or in any version of Keras.
+        """Make an object from what `get_config` returned; settings that only Keras has are passed over.
 
         Raises
         ------

@@ -30,6 +30,7 @@ def progress_of(model: Any, epoch: int, batch: int) -> dict[str, Any]:
     return {
         "epoch": epoch,
         "batch": batch,
+        "batches": batches.num_batches,
         "stop_training": model.stop_training,
         "learning_rate": [slot.data.item() for slot in _learning_rate(model)],
         "data": batches.place(),
@@ -39,15 +40,43 @@ def progress_of(model: Any, epoch: int, batch: int) -> dict[str, Any]:
     }
 
 
+def checked(progress: Any) -> dict[str, Any]:
+    """Return what `progress_of` made, if it is that.
+
+    Raises
+    ------
+    ValueError
+        Says what is wrong.
+    """
+    wanted = {
+        "epoch": int, "batch": int, "batches": (int, type(None)), "stop_training": bool,
+        "learning_rate": list, "data": dict, "states": list, "metrics": list, "callbacks": list,
+    }  # fmt: skip
+    if not isinstance(progress, dict) or set(progress) != set(wanted):
+        raise ValueError("the progress of a training is damaged, or of another version")
+    for name, kind in wanted.items():
+        if not isinstance(progress[name], kind):
+            raise ValueError(f"the progress of a training: {name}: found {progress[name]!r}")
+    numbers = progress["epoch"], progress["batch"], progress["data"].get("seen")
+    if not all(isinstance(n, int) and 0 <= n < 2**40 for n in numbers):
+        raise ValueError(f"the progress of a training: epoch, batch and batches seen are {numbers}")
+    return progress
+
+
 def go_on(model: Any, progress: dict[str, Any]) -> None:
     """Bring a model, its data and its callbacks to where `progress_of` was called; its weights are there."""
     batches, callbacks = model.in_training
+    if batches.num_batches != progress["batches"]:
+        raise ValueError(
+            f"fit: it cannot go on from a training with {progress['batches']} batches in an epoch; there are "
+            f"{batches.num_batches}"
+        )
     last = batches.go_to(progress["data"])
     if progress["batch"]:
         with no_grad():
             model.test_step(last)  # metrics are made when they see the first batch
         for metric, counted in zip(model.metrics, progress["metrics"], strict=True):
-            vars(metric).update(counted)
+            _set_counted(metric, counted)
     for slot, value in zip(_learning_rate(model), progress["learning_rate"], strict=True):
         slot.data[...] = value  # a callback may have changed it where the epoch began, a second time
     model.set_states(progress["states"])
@@ -70,6 +99,30 @@ def _learning_rate(model: Any) -> list:
 
 
 def _counted(metric: Any) -> dict[str, Any]:
-    """Return the numbers among a metric's attributes: what it has added up, beside its settings."""
-    kinds = int | float | np.ndarray | np.generic
-    return {name: value for name, value in vars(metric).items() if isinstance(value, kinds)}
+    """Return what a metric has added up: the numbers, arrays, lists and metrics among its attributes."""
+    found = {name: _plain(value) for name, value in vars(metric).items()}
+    return {name: value for name, value in found.items() if value is not NOTHING}
+
+
+NOTHING = object()
+
+
+def _plain(value: Any) -> Any:
+    """Return numbers, arrays, lists of them, and what a metric within a metric has counted."""
+    if isinstance(value, int | float | np.ndarray | np.generic):
+        return value
+    if isinstance(value, list):
+        items = [_plain(item) for item in value]
+        return NOTHING if NOTHING in items else items
+    return _counted(value) if hasattr(value, "update_state") else NOTHING
+
+
+def _set_counted(metric: Any, counted: dict[str, Any]) -> None:
+    """Put back what `_counted` returned, where it was."""
+    for name, value in _counted(metric).items():
+        if name not in counted:
+            continue
+        if isinstance(value, dict):
+            _set_counted(getattr(metric, name), counted[name])
+        else:
+            setattr(metric, name, counted[name])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from pathlib import Path
+from string import Formatter
 from typing import Any
 
 import numpy as np
@@ -93,6 +94,12 @@ class ModelCheckpoint(MonitorCallback):
             raise ValueError(
                 f"ModelCheckpoint: filepath: expected a name that ends in {ending}, found {self.filepath!r}"
             )
+        try:
+            named = [name for _, name, _, _ in Formatter().parse(self.filepath)]
+        except ValueError as error:
+            raise ValueError(f"ModelCheckpoint: filepath: {self.filepath!r}: {error}") from error
+        if any(name is not None and not name.isidentifier() for name in named):
+            raise ValueError(f"ModelCheckpoint: filepath: expected names in braces, found {self.filepath!r}")
         self.verbose = verbose
         self.save_best_only = save_best_only
         self.save_weights_only = save_weights_only

@@ -8,6 +8,7 @@ import math
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -43,9 +44,24 @@ class _Running:
         self.losses = losses
 
 
+@dataclass
+class _Limits:
+    """What a model that a file describes may still take: the file may claim anything."""
+
+    nbytes: int  # of weights
+    calls: int = 20_000  # of layers and models on symbols: models within models multiply them
+    trial: int = 2**24  # elements of the zeros on which a layer is tried out
+
+    def take(self, what: str, amount: int, message: str) -> None:
+        left = getattr(self, what) - amount
+        setattr(self, what, left)
+        if left < 0:
+            raise ValueError(message)
+
+
 class _State(threading.local):
     running: _Running | None = None
-    values_to_load: int | None = None  # how many more values weights may have; None for no limit
+    limits: _Limits | None = None  # while a model is made for a file
 
 
 _state = _State()
@@ -120,6 +136,8 @@ class Layer(Configurable):
         if "build" in vars(cls):
             cls.build = _once(cls.build)
         known = _classes.get(cls.__name__)
+        if cls.__name__.startswith("_"):  # not to be named by a file
+            return
         if known is None or not known.__module__.startswith("tinyrnn."):  # ours cannot be replaced by name
             _classes[cls.__name__] = cls
 
@@ -170,7 +188,7 @@ class Layer(Configurable):
             The layer's by default.
         """
         shape, dtype = tuple(shape), dtype or self.dtype
-        if _state.values_to_load is None:
+        if _state.limits is None:
             values = initializers.get(initializer)(shape, dtype)
         else:
             values = self._room_for(name, shape, dtype)
@@ -181,9 +199,8 @@ class Layer(Configurable):
 
     def _room_for(self, name: str, shape: tuple, dtype: str) -> np.ndarray:
         """Return zeros that values of a file will replace."""
-        _state.values_to_load -= math.prod(shape)
-        if _state.values_to_load < 0:
-            raise ValueError(f"{self.name}: {name} of shape {shape} has more values than the file holds")
+        message = f"{self.name}: {name} of shape {shape} has more values than the file holds"
+        _state.limits.take("nbytes", math.prod(shape) * np.dtype(dtype).itemsize, message)
         return np.zeros(shape, dtype)
 
     def children(self) -> Iterator[tuple[str, Any]]:
@@ -329,7 +346,11 @@ class Layer(Configurable):
             def zeros(x):
                 if not isinstance(x, SymbolicTensor):
                     return x
-                return Tensor(np.zeros([length if n is None else n for n in x.shape], x.dtype))
+                shape = [length if n is None else n for n in x.shape]
+                if _state.limits is not None:
+                    message = f"{self.name}: an input of {x.shape} is too large to try a file's layer on"
+                    _state.limits.take("trial", math.prod(shape), message)
+                return Tensor(np.zeros(shape, x.dtype))
 
             with no_grad():
                 return self(*map_leaves(zeros, (inputs, *args)), **map_leaves(zeros, kwargs))
@@ -533,6 +554,7 @@ class Layer(Configurable):
 
     def symbolic_outputs(self, inputs: Any, args: tuple, kwargs: dict) -> Any:
         """Return what a call would for symbolic arguments, but leave no `Call`; builds the layer."""
+        count_call(self)
         shape = shapes_of(inputs)
         self.check_input(shape)
         self._ensure_built(shape)
@@ -581,20 +603,31 @@ def get_layer(layer: Any) -> Layer:
 
 
 @contextmanager
-def values_from_file(count: int) -> Iterator[None]:
-    """Draw no initial values inside a ``with``: those of a file, `count` in all, will take their place.
+def limited_by_file(nbytes: int) -> Iterator[None]:
+    """Make what a file describes inside a ``with``: weights are zeros, for the file's numbers to replace.
+
+    Parameters
+    ----------
+    nbytes : int
+        How much all weights may take.
 
     Raises
     ------
     ValueError
-        As soon as weights are made that have more: whatever a file claims, no more memory is taken than it
-        has numbers for.
+        As soon as they take more, layers are called on symbols too often, or are tried out on too large an
+        input: whatever a file claims.
     """
-    before, _state.values_to_load = _state.values_to_load, count
+    before, _state.limits = _state.limits, _Limits(nbytes)
     try:
         yield
     finally:
-        _state.values_to_load = before
+        _state.limits = before
+
+
+def count_call(owner: Layer) -> None:
+    """Take down that a layer is called on symbols, while a model is made for a file."""
+    if _state.limits is not None:
+        _state.limits.take("calls", 1, f"{owner.name}: the layers of the file are called too often")
 
 
 def layers_inside(layer: Layer) -> list[Layer]:

@@ -258,6 +258,12 @@ class Optimizer(Configurable):
 
     # --- state --------------------------------------------------------------------------------------------
 
+    @property
+    def slots_per_variable(self) -> int:
+        """How many arrays of the size of a variable are kept for each."""
+        shared = bool(self.use_ema) + bool(self.gradient_accumulation_steps)
+        return shared + sum(len(group) for group in self.slots())
+
     def build(self, variables: Iterable[Any]) -> None:
         """Make the slots for `variables`; once built, do nothing.
 

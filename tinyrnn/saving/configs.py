@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from tinyrnn import constraints, initializers, layers, losses, metrics, optimizers, regularizers
-from tinyrnn.layers.base import get_layer, map_shapes, values_from_file
+from tinyrnn.layers.base import get_layer, limited_by_file, map_shapes
 from tinyrnn.naming import custom_object_scope, serialize, snake_case
+from tinyrnn.saving.graphs import TYPES, array_of
 from tinyrnn.saving.older import modern, refuse_first, without_context
 from tinyrnn.version import __version__
 
@@ -97,7 +98,7 @@ def _is_default(setting: Any, parameter: inspect.Parameter | None) -> bool:
 def revive(
     described: Mapping[str, Any],
     custom_objects: Mapping[str, Any] | None = None,
-    values: int | None = None,
+    nbytes: int | None = None,
     version: str | None = None,
     compile: bool = True,
 ) -> Any:
@@ -107,9 +108,9 @@ def revive(
     ----------
     described : mapping
     custom_objects : mapping of str to class or function, optional
-    values : int, optional
-        Weights of no more than so many numbers are made, zeros that are to be filled from a file; by default
-        they are drawn as for any new model.
+    nbytes : int, optional
+        Make weights of no more than so many bytes, zeros that are to be filled from a file; by default they
+        are drawn as for any new model.
     version : str, optional
         Of the Keras that wrote it; by default what `described` says of it, else 3.
     compile : bool
@@ -120,7 +121,11 @@ def revive(
     ValueError
         For unknown classes and functions, and for anything that would need code from the file.
     """
-    version = version or described.get("keras_version", "3")
+    if not isinstance(described, Mapping) or "class_name" not in described:
+        raise ValueError(
+            f"expected a model in words, with its class_name, found a {type(described).__name__}"
+        )
+    version = str(version or described.get("keras_version", "3"))
     refuse_first(version)
     described = {key: v for key, v in described.items() if compile or key != "compile_config"}
     if version.startswith("2."):
@@ -130,10 +135,10 @@ def revive(
     described = readable(described)
     with warnings.catch_warnings(), custom_object_scope(custom_objects):
         warnings.simplefilter("ignore", FutureWarning)  # old spellings are in old files
-        if values is None:
+        if nbytes is None:
             model = _built(described)
         else:
-            with values_from_file(values):
+            with limited_by_file(nbytes):
                 model = _built(described)
         settings = described.get("compile_config")
         if settings:
@@ -183,8 +188,13 @@ def readable(value: Any) -> Any:
     if kind == "__tuple__":
         return tuple(readable(v) for v in value["items"])
     if kind in ("__tensor__", "__numpy__"):
-        return np.asarray(config["value"], config["dtype"])
-    kept = {key: readable(v) for key, v in value.items() if key not in ("module", "registered_name")}
+        return array_of(config)
+    if isinstance(config, Mapping) and isinstance(config.get("dtype"), str):
+        config = {**config, "dtype": _float_type(config["dtype"])}
+    kept = {
+        key: readable(v) for key, v in value.items() if key not in ("module", "registered_name", "config")
+    }
+    kept["config"] = readable(config)
     return kept | {"class_name": str(kind).rpartition(">")[2]}
 
 
@@ -195,7 +205,7 @@ def _function_of(config: Any) -> Any:
 
 
 def _float_type(policy: str) -> str:
-    if policy in ("float32", "float64", "int32", "int64", "bool"):
+    if policy in TYPES:
         return policy
     if policy in ("mixed_float16", "mixed_bfloat16"):  # weights are of 32 bits
         return "float32"

@@ -12,7 +12,9 @@ from tinyrnn.layers.graph import SymbolicTensor, in_order, is_symbolic
 from tinyrnn.naming import nearest, serialize
 from tinyrnn.nest import map_leaves
 
-__all__ = ["graph_from_config", "graph_to_config"]
+__all__ = ["TYPES", "array_of", "graph_from_config", "graph_to_config"]
+
+TYPES = ("float16", "float32", "float64", "bool", *(f"{u}int{n}" for u in ("", "u") for n in (8, 16, 32, 64)))
 
 
 def graph_to_config(model: Any) -> dict[str, Any]:
@@ -71,8 +73,21 @@ def _read(value: Any, tensor: Callable) -> Any:
     if kind == "__keras_tensor__":
         return tensor(*config["keras_history"])
     if kind == "__numpy__":
-        return np.asarray(config["value"], config["dtype"])
+        return array_of(config)
     return {key: _read(v, tensor) for key, v in value.items()}
+
+
+def array_of(config: Mapping[str, Any]) -> np.ndarray:
+    """Return an array that was written as lists.
+
+    Raises
+    ------
+    ValueError
+        If its type is none of numbers.
+    """
+    if config["dtype"] not in TYPES:
+        raise ValueError(f"an array of type {config['dtype']!r} is not supported")
+    return np.asarray(config["value"], config["dtype"])
 
 
 def graph_from_config(config: Mapping[str, Any]) -> dict[str, Any]:

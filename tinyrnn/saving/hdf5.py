@@ -28,6 +28,8 @@ __all__ = ["Dataset", "Group", "HDF5Error", "read", "write"]
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 NOWHERE = 2**64 - 1  # [undefined address]
+THING = 200  # bytes that Python takes for a name, a header's message, an object of a heap
+MOST_EMPTY = 2**16  # elements that an array could have if none of its lengths were 0
 
 # Kinds of header messages, by number.
 SPACE, LINKS, TYPE, LINK, EXTERNAL, LAYOUT, FILTERS, ATTRIBUTE = (
@@ -41,6 +43,7 @@ SPACE, LINKS, TYPE, LINK, EXTERNAL, LAYOUT, FILTERS, ATTRIBUTE = (
     0x0C,
 )
 CONTINUATION, TABLE, ATTRIBUTES = 0x10, 0x11, 0x15
+KINDS = (SPACE, LINKS, TYPE, LINK, EXTERNAL, LAYOUT, FILTERS, ATTRIBUTE, TABLE, ATTRIBUTES)
 
 
 class HDF5Error(ValueError):
@@ -82,24 +85,18 @@ def write(
 # --- bytes ------------------------------------------------------------------------------------------------
 
 
-class _Bytes:
-    """The whole file: numbers and pieces at addresses, all of which may be wrong."""
+class _Piece:
+    """Bytes, and numbers and smaller pieces at addresses in them, all of which may be wrong."""
 
-    def __init__(self, data: bytes):
-        self.data = memoryview(data)
-        self._collections: dict[int, dict[int, memoryview]] = {}  # [global heap], by address
-        self._to_spend = 8 * len(data)
+    __slots__ = ("data",)
+
+    def __init__(self, data: memoryview):
+        self.data = data
 
     def piece(self, address: int, length: int) -> memoryview:
         if not 0 <= address <= address + length <= len(self.data):
             raise HDF5Error(f"{length} bytes at {address}: the file ends at {len(self.data)}")
         return self.data[address : address + length]
-
-    def spend(self, length: int) -> None:
-        """Take down that so many bytes are gone through; refuse a file whose parts are each other's parts."""
-        self._to_spend -= length
-        if self._to_spend < 0:
-            raise HDF5Error("the parts of the file lie on top of each other")
 
     def expect(self, address: int, signature: bytes) -> None:
         found = bytes(self.piece(address, len(signature)))
@@ -109,6 +106,26 @@ class _Bytes:
     def unpack(self, form: str, address: int) -> tuple:
         """Return numbers, see `struct`; little-endian without gaps."""
         return struct.unpack("<" + form, self.piece(address, struct.calcsize("<" + form)))
+
+
+class _File(_Piece):
+    """The whole file. What is gone through, and what is kept of it, is counted against its size."""
+
+    __slots__ = ("_collections", "_to_spend")
+
+    def __init__(self, data: bytes):
+        super().__init__(memoryview(data))
+        self._collections: dict[int, dict[int, memoryview]] = {}  # [global heap], by address
+        self._to_spend = 8 * len(data) + 2**16
+
+    def spend(self, length: int, things: int = 0) -> None:
+        """Take down that so many bytes are gone through, and so many things in them kept.
+
+        A file whose parts are each other's parts, or are nothing but names and headers, is refused.
+        """
+        self._to_spend -= length + THING * things
+        if self._to_spend < 0:
+            raise HDF5Error("too many parts for its size, or parts that lie on top of each other")
 
     def in_collection(self, address: int, index: int) -> memoryview:
         """Return an object in a [global heap collection], where strings of any length lie."""
@@ -123,6 +140,7 @@ class _Bytes:
                 number, _, _, length = self.unpack("HHIQ", at)
                 if number == 0:  # the rest is free
                     break
+                self.spend(0, things=1)
                 objects[number] = self.piece(at + 16, length)
                 at += 16 + -(-length // 8) * 8
             self._collections[address] = objects
@@ -134,9 +152,9 @@ class _Bytes:
 # --- object headers ---------------------------------------------------------------------------------------
 
 
-def _messages(file: _Bytes, address: int) -> list[tuple[int, _Bytes]]:
-    """Return the messages of an [object header], each with its kind."""
-    found: list[tuple[int, _Bytes]] = []
+def _messages(file: _File, address: int) -> list[tuple[int, _Piece]]:
+    """Return the messages of an [object header] that mean something here, each with its kind."""
+    found: list[tuple[int, _Piece]] = []
     new = bytes(file.piece(address, 4)) == b"OHDR"
     chunks, form = _first_chunk_new(file, address) if new else _first_chunk_old(file, address)
     seen = set()
@@ -153,29 +171,31 @@ def _messages(file: _Bytes, address: int) -> list[tuple[int, _Bytes]]:
             at += head
             if at + size > end:
                 raise HDF5Error(f"a message at {at} is longer than its header")
-            body = _Bytes(file.piece(at, size))
+            body = _Piece(file.piece(at, size))
             at += size
             if kind == CONTINUATION:
                 where, length = body.unpack("QQ", 0)
                 if new:
                     file.expect(where, b"OCHK")
                     where, length = where + 4, length - 8
+                file.spend(0, things=1)
                 chunks.append((where, max(length, 0)))
             elif flags & 2 and kind in (SPACE, TYPE, LAYOUT, ATTRIBUTE):
                 raise HDF5Error("types and messages shared between objects are not read")
-            else:
+            elif kind in KINDS:
+                file.spend(0, things=1)
                 found.append((kind, body))
     return found
 
 
-def _first_chunk_old(file: _Bytes, address: int) -> tuple[list[tuple[int, int]], str]:
+def _first_chunk_old(file: _File, address: int) -> tuple[list[tuple[int, int]], str]:
     version, _, _, _, size = file.unpack("BBHII", address)
     if version != 1:
         raise HDF5Error(f"no object at {address}")
     return [(address + 16, size)], "HHB3x"
 
 
-def _first_chunk_new(file: _Bytes, address: int) -> tuple[list[tuple[int, int]], str]:
+def _first_chunk_new(file: _File, address: int) -> tuple[list[tuple[int, int]], str]:
     version, flags = file.unpack("BB", address + 4)
     if version != 2:
         raise HDF5Error(f"an object header of version {version}")
@@ -199,7 +219,7 @@ class _Type:
     is_bfloat16: bool = False
 
 
-def _type(body: _Bytes) -> _Type:
+def _type(body: _Piece) -> _Type:
     """Read a [datatype]."""
     version_and_kind, *bits, size = body.unpack("BBBBI", 0)
     kind = version_and_kind & 15
@@ -223,7 +243,7 @@ def _type(body: _Bytes) -> _Type:
     raise HDF5Error(f"a type of kind {kind} with {size} bytes is not read")
 
 
-def _shape(body: _Bytes) -> tuple[int, ...]:
+def _shape(body: _Piece) -> tuple[int, ...]:
     """Read a [dataspace]."""
     version, rank, _, kind = body.unpack("BBBB", 0)
     if version not in (1, 2) or rank > 32 or (version == 2 and kind == 2):
@@ -231,7 +251,7 @@ def _shape(body: _Bytes) -> tuple[int, ...]:
     return body.unpack(f"{rank}Q", 8 if version == 1 else 4)
 
 
-def _values(file: _Bytes, kind: _Type, shape: tuple[int, ...], raw: memoryview) -> Any:
+def _values(file: _File, kind: _Type, shape: tuple[int, ...], raw: memoryview) -> Any:
     """Return an array of numbers, in the byte order of this machine, or a (nested) list of strings."""
     if kind.strings:
         flat = [_string(file, kind, raw[i : i + kind.size]) for i in range(0, len(raw), kind.size)]
@@ -242,11 +262,11 @@ def _values(file: _Bytes, kind: _Type, shape: tuple[int, ...], raw: memoryview) 
     return values.astype(bool if kind.is_bool else kind.dtype.newbyteorder("="))
 
 
-def _string(file: _Bytes, kind: _Type, raw: memoryview) -> str:
+def _string(file: _File, kind: _Type, raw: memoryview) -> str:
     if kind.strings == "variable":
         length, address, index = struct.unpack("<IQI", raw)
         raw = memoryview(b"") if not length else file.in_collection(address, index)[:length]
-        file.spend(length)
+        file.spend(4 * length)  # a character may take so many bytes in Python
     try:
         return bytes(raw).rstrip(b"\0").decode()
     except UnicodeDecodeError as error:
@@ -255,12 +275,12 @@ def _string(file: _Bytes, kind: _Type, raw: memoryview) -> str:
 
 def _checked_size(kind: _Type, shape: tuple[int, ...], available: int) -> int:
     size = prod(shape) * kind.size
-    if size > available or max(shape, default=0) > 2**48:
+    if size > available or (0 in shape and prod(n for n in shape if n) > MOST_EMPTY):
         raise HDF5Error(f"an array of shape {shape} would take {size} bytes, {available} are there")
     return size
 
 
-def _attribute(file: _Bytes, body: _Bytes) -> tuple[str, Any]:
+def _attribute(file: _File, body: _Piece) -> tuple[str, Any]:
     version, flags, *sizes = body.unpack("BBHHH", 0)
     if version not in (1, 2, 3) or (version > 1 and flags):
         raise HDF5Error("an attribute of an unknown form")
@@ -269,7 +289,7 @@ def _attribute(file: _Bytes, body: _Bytes) -> tuple[str, Any]:
         pieces.append(body.piece(at, size))
         at += -(-size // 8) * 8 if version == 1 else size
     name = bytes(pieces[0]).rstrip(b"\0").decode("utf-8", "replace")
-    kind, shape = _type(_Bytes(pieces[1])), _shape(_Bytes(pieces[2]))
+    kind, shape = _type(_Piece(pieces[1])), _shape(_Piece(pieces[2]))
     rest = len(body.data) - at
     return name, _values(file, kind, shape, body.piece(at, _checked_size(kind, shape, max(rest, 0))))
 
@@ -280,10 +300,10 @@ def _attribute(file: _Bytes, body: _Bytes) -> tuple[str, Any]:
 class _Object:
     """What groups and datasets have: attributes, among the messages of their header."""
 
-    def __init__(self, file: _Bytes, messages: list[tuple[int, _Bytes]]):
+    def __init__(self, file: _File, messages: list[tuple[int, _Piece]]):
         self._file, self._found = file, messages
 
-    def _one(self, kind: int) -> _Bytes | None:
+    def _one(self, kind: int) -> _Piece | None:
         return next((body for k, body in self._found if k == kind), None)
 
     @cached_property
@@ -308,7 +328,7 @@ class Dataset(_Object):
     attributes : dict
     """
 
-    def __init__(self, file: _Bytes, messages: list[tuple[int, _Bytes]]):
+    def __init__(self, file: _File, messages: list[tuple[int, _Piece]]):
         super().__init__(file, messages)
         for kind, what in ((EXTERNAL, "kept in another file"), (FILTERS, "compressed")):
             if self._one(kind) is not None:
@@ -320,7 +340,7 @@ class Dataset(_Object):
         self._raw = self._place(layout)
         self.nbytes = _checked_size(self._kind, self.shape, len(self._raw))
 
-    def _place(self, layout: _Bytes) -> memoryview:
+    def _place(self, layout: _Piece) -> memoryview:
         version, where = layout.unpack("BB", 0)
         if version not in (3, 4) or where not in (0, 1):
             raise HDF5Error("an array that is not in one piece is not read")
@@ -342,7 +362,7 @@ class Dataset(_Object):
 class Group(_Object):
     """Names for groups and datasets, which paths with slashes reach: ``group["vars/0"]``."""
 
-    def __init__(self, file: _Bytes, messages: list[tuple[int, _Bytes]]):
+    def __init__(self, file: _File, messages: list[tuple[int, _Piece]]):
         super().__init__(file, messages)
         self._opened: dict[str, Group | Dataset] = {}
 
@@ -380,16 +400,15 @@ class Group(_Object):
             raise HDF5Error(f"the file has no {path!r}")
         return found
 
-    def count_values(self) -> int:
-        """Return how many values all datasets below hold together.
+    def count_bytes(self) -> int:
+        """Return how many bytes all datasets below take together.
 
         Raises
         ------
         HDF5Error
-            If they would take more bytes than the file has (some lie on top of each other), or a group is
-            within itself.
+            If that is more than the file has (some lie on top of each other), or something is in it twice.
         """
-        values = nbytes = 0
+        nbytes = 0
         todo, seen = [self], set()
         while todo:
             group = todo.pop()
@@ -400,20 +419,20 @@ class Group(_Object):
                 found = group[name]
                 if isinstance(found, Group):
                     todo.append(found)
-                    continue
-                values, nbytes = values + prod(found.shape), nbytes + found.nbytes
+                else:
+                    nbytes += found.nbytes
         if nbytes > len(self._file.data):
             raise HDF5Error(f"arrays of {nbytes} bytes in a file of {len(self._file.data)}")
-        return values
+        return nbytes
 
 
-def _open(file: _Bytes, address: int) -> Group | Dataset:
+def _open(file: _File, address: int) -> Group | Dataset:
     messages = _messages(file, address)
     is_dataset = any(kind in (SPACE, LAYOUT) for kind, _ in messages)
     return (Dataset if is_dataset else Group)(file, messages)
 
 
-def _in_table(file: _Bytes, tree: int, heap: int) -> Iterator[tuple[str, int]]:
+def _in_table(file: _File, tree: int, heap: int) -> Iterator[tuple[str, int]]:
     """Yield names and addresses from a [symbol table]: a tree of nodes, and a heap with the names."""
     file.expect(heap, b"HEAP")
     size, _, address = file.unpack("QQQ", heap + 8)
@@ -426,7 +445,7 @@ def _in_table(file: _Bytes, tree: int, heap: int) -> Iterator[tuple[str, int]]:
         seen.add(node)
         if bytes(file.piece(node, 4)) == b"SNOD":
             (count,) = file.unpack("H", node + 6)
-            file.spend(40 * count)
+            file.spend(40 * count, things=count)
             for at in range(node + 8, node + 8 + 40 * count, 40):
                 name, where, link = file.unpack("QQI", at)
                 if link == 2:
@@ -437,7 +456,7 @@ def _in_table(file: _Bytes, tree: int, heap: int) -> Iterator[tuple[str, int]]:
         kind, _, count = file.unpack("BBH", node + 4)
         if kind != 0:
             raise HDF5Error("a tree of something else than names")
-        file.spend(16 * count)
+        file.spend(48 * count)
         todo += [file.unpack("Q", node + 32 + 16 * i)[0] for i in reversed(range(count))]
 
 
@@ -446,7 +465,7 @@ def _name(names: memoryview, at: int) -> str:
     return raw.decode("utf-8", "replace")
 
 
-def _link(body: _Bytes) -> tuple[str, int]:
+def _link(body: _Piece) -> tuple[str, int]:
     """Read a [link message]."""
     version, flags = body.unpack("BB", 0)
     at, kind = 2, 0
@@ -474,7 +493,7 @@ def read(data: bytes) -> Group:
     HDF5Error
         If it is none, is damaged, or of a form that is not read; here or later, when a part is looked at.
     """
-    file = _Bytes(data)
+    file = _File(data)
     file.expect(0, SIGNATURE)
     (version,) = file.unpack("B", 8)
     if version in (0, 1):

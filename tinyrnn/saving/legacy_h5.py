@@ -19,7 +19,7 @@ from tinyrnn.naming import warn_user
 from tinyrnn.saving import hdf5
 from tinyrnn.saving.configs import revive
 from tinyrnn.saving.older import from_cudnn, is_cudnn, refuse_first
-from tinyrnn.saving.weights import arrays_in, assign, of_optimizer
+from tinyrnn.saving.weights import arrays_in, assign, build_optimizer, of_optimizer
 
 __all__ = ["load_model", "load_weights", "weights_in"]
 
@@ -39,11 +39,10 @@ def load_model(file: hdf5.Group, custom_objects: Mapping[str, Any] | None, compi
             "metrics": trained_with.get("metrics"),
             "weighted_metrics": trained_with.get("weighted_metrics"),
         }
-    model = revive(described, custom_objects, file.count_values(), version, compile)
+    model = revive(described, custom_objects, 2 * file.count_bytes(), version, compile)
     load_weights(model, weights_in(file))
     if model.optimizer is not None:
-        model.optimizer.build(model.trainable_weights)
-        _load_optimizer(model.optimizer, file, version)
+        _load_optimizer(model, file, version)
     return model
 
 
@@ -133,12 +132,14 @@ def _modern_weights(layer: Layer, arrays: list[np.ndarray]) -> list[np.ndarray]:
     return arrays
 
 
-def _load_optimizer(optimizer: Any, file: hdf5.Group, version: str) -> None:
+def _load_optimizer(model: Any, file: hdf5.Group, version: str) -> None:
     """Put the optimizer's state in place; that of Keras before 2.11 had another order, under other names."""
-    group = file.get("optimizer_weights")
+    optimizer, group = model.optimizer, file.get("optimizer_weights")
     if group is None:
         return
     names = _names(group, "weight_names")
+    if len(names) > 2:
+        build_optimizer(model, file)
     if version.startswith("3.") or names[:1] == ["iteration:0"]:
         assign(of_optimizer(optimizer, arrays_in(group, names)))
     elif names:

@@ -8,6 +8,7 @@ A ``.keras`` file is a zip archive of ``config.json`` (`tinyrnn.saving.configs`)
 from __future__ import annotations
 
 import datetime
+import io
 import json
 import os
 import zipfile
@@ -27,8 +28,9 @@ LAYOUT = "3.0.0"  # the version of Keras from which on a file can be read
 CONFIG, METADATA, NUMBERS = "config.json", "metadata.json", "model.weights.h5"
 
 # A member may be compressed, and small files can claim to unpack to anything. All members together may
-# take so many bytes and so many times the size of the file.
-ALWAYS, TIMES = 64 * 2**20, 16
+# take so many bytes or so many times the size of the file; words take far more memory than numbers.
+ALWAYS, TIMES = 16 * 2**20, 2
+MOST_WORDS = 2 * 2**20
 
 
 class ModelFileError(ValueError):
@@ -40,12 +42,10 @@ def reading(what: str | os.PathLike) -> Iterator[None]:
     """Let whatever a strange file provokes come out as one kind of error.
 
     There are as many kinds as there are ways to be wrong: a missing key, a number for a string, a shape that
-    does not fit, a graph that leads back to itself. What is no fault of the file comes out as it is.
+    does not fit, a graph that leads back to itself.
     """
     try:
         yield
-    except (FileNotFoundError, PermissionError, IsADirectoryError, ImportError):
-        raise
     except Exception as error:
         reason = str(error) or type(error).__name__
         if reason.startswith("unknown "):
@@ -56,14 +56,18 @@ def reading(what: str | os.PathLike) -> Iterator[None]:
 # --- archives ---------------------------------------------------------------------------------------------
 
 
-def _read_archive(path: str | os.PathLike) -> dict[str, bytes]:
+def _read_archive(data: bytes) -> dict[str, bytes]:
     """Return the members of an archive that a model is made of."""
-    size = os.path.getsize(path)
-    with zipfile.ZipFile(path) as archive:
+    size = len(data)
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
         members = {name: _member(archive, name) for name in (CONFIG, METADATA, NUMBERS)}
         claimed = sum(member.file_size for member in members.values() if member is not None)
         if claimed > max(ALWAYS, TIMES * size):
             raise ValueError(f"a file of {size:,} bytes that claims to hold {claimed:,}")
+        if members[CONFIG] is not None and members[CONFIG].file_size > MOST_WORDS:
+            raise ValueError(
+                f"{CONFIG} has {members[CONFIG].file_size:,} bytes; {MOST_WORDS:,} are read at most"
+            )
         return {name: _unpacked(archive, member) for name, member in members.items() if member is not None}
 
 
@@ -131,8 +135,9 @@ def load_model(
     """Make the model that a file holds: ``.keras`` of tinyrnn, Keras 3 or Keras 2, or ``.h5``.
 
     Nothing in a file is run, whoever it is from: there is no pickle in it, a Lambda's code is refused,
-    classes are looked up among those of tinyrnn and yours. No more memory is taken than four times the size
-    of the file and 64 MB.
+    classes are looked up among those of tinyrnn and yours. (What you give in `custom_objects` a file may
+    call, with arguments that it chooses.) No more memory is taken than 500 MB, or twenty times the size of
+    the file if that is more.
 
     Parameters
     ----------
@@ -160,28 +165,33 @@ def load_model(
     --------
     >>> model = tinyrnn.load_model("model.keras")
     """
+    data = Path(filepath).read_bytes()
     with reading(filepath):
-        if zipfile.is_zipfile(filepath):
-            return _from_archive(_read_archive(filepath), custom_objects, compile)
-        return legacy_h5.load_model(hdf5.read(Path(filepath).read_bytes()), custom_objects, compile)
+        if _is_archive(data):
+            return _from_archive(_read_archive(data), custom_objects, compile)
+        return legacy_h5.load_model(hdf5.read(data), custom_objects, compile)
+
+
+def _is_archive(data: bytes) -> bool:
+    """Whether this is a zip archive and not HDF5; ValueError if it is neither."""
+    if data.startswith(hdf5.SIGNATURE):
+        return False
+    if data.startswith(b"PK"):
+        return True
+    found = f"it begins with {data[:8]!r}" if data else "it is empty"
+    raise ValueError(f"no model file, which is a zip archive (.keras) or HDF5 (.h5): {found}")
 
 
 def _from_archive(members: dict[str, bytes], custom_objects: Mapping[str, Any] | None, compile: bool) -> Any:
     metadata = json.loads(members.get(METADATA, b"{}"))
     config, file = json.loads(_part(members, CONFIG)), hdf5.read(_part(members, NUMBERS))
-    version = metadata.get("keras_version", LAYOUT)
-    model = revive(config, custom_objects, file.count_values(), version, compile)
-    _ready_for_weights(model)
-    weights.load(model, file)
-    return model
-
-
-def _ready_for_weights(model: Any) -> None:
-    """Make the optimizer's slots, for the file's numbers."""
+    version = metadata.get("keras_version") if isinstance(metadata, dict) else None
+    # Twice the bytes: numbers of 16 bits become weights of 32.
+    model = revive(config, custom_objects, 2 * file.count_bytes(), version or LAYOUT, compile)
     if not model.built:
         raise ValueError(f"{model.name}: the file does not say for what inputs it was built")
-    if model.optimizer is not None:
-        model.optimizer.build(model.trainable_weights)
+    weights.load(model, file)
+    return model
 
 
 # --- weights ----------------------------------------------------------------------------------------------
@@ -209,21 +219,17 @@ def load_weights(
     Returns the `progress` that was saved with them, None if there is none; see `Model.load_weights`.
     """
     _check(model, "load_weights")
+    data = Path(filepath).read_bytes()
     with reading(filepath):
-        if zipfile.is_zipfile(filepath):
-            file = hdf5.read(_part(_read_archive(filepath), NUMBERS))
-        else:
-            file = hdf5.read(Path(filepath).read_bytes())
+        file = hdf5.read(_part(_read_archive(data), NUMBERS) if _is_archive(data) else data)
+        file.count_bytes()  # or it is refused
         old = legacy_h5.weights_in(file)
         if old is not None:
             legacy_h5.load_weights(model, old, skip_mismatch, by_name)
             return None
         if by_name:
             raise ValueError("by_name=True is for the .h5 files of Keras 2; these go by the place of layers")
-        if model.optimizer is not None and "optimizer" in file:
-            model.optimizer.build(model.trainable_weights)
-        weights.load(model, file, skip_mismatch)
-        return weights.progress_in(file)
+        return weights.load(model, file, skip_mismatch)
 
 
 # --- helpers ----------------------------------------------------------------------------------------------

@@ -21,9 +21,10 @@ import numpy as np
 from tinyrnn.backend import array_module, to_host
 from tinyrnn.layers.base import Layer
 from tinyrnn.naming import snake_case, warn_user
+from tinyrnn.resuming import checked
 from tinyrnn.saving import hdf5
 
-__all__ = ["load", "progress_in", "to_bytes"]
+__all__ = ["arrays_in", "assign", "build_optimizer", "load", "of_optimizer", "to_bytes"]
 
 # Groups of what Keras does not keep.
 CHANCE = "tinyrnn/chance"  # by the place of layers: where their random numbers stand
@@ -66,6 +67,10 @@ def _layers(layer: Layer, path: str, seen: set[int]) -> Iterator[_Place]:
     seen.add(id(layer))
     yield _Place(path, layer, layer.own_weights)
     for name, value in layer.children():
+        if name == "vars":  # a layer of this name would have its numbers where its owner's are
+            raise ValueError(
+                f"{layer.name}: an attribute that holds layers cannot be called 'vars' in a file"
+            )
         yield from _inside(value, _join(path, name), seen)
 
 
@@ -93,7 +98,7 @@ def to_bytes(model: Layer, progress: Any = None) -> bytes:
     model : Layer
         Built.
     progress : optional
-        How far its training has come: a nest of plain values and arrays, for `progress_in`.
+        How far its training has come: a nest of plain values and arrays.
     """
     datasets: dict[str, np.ndarray] = {}
     attributes: dict[str, dict[str, str]] = {}
@@ -108,7 +113,9 @@ def to_bytes(model: Layer, progress: Any = None) -> bytes:
         if place.path == "optimizer" and place.owner.excluded:
             attributes[EXCLUDED] = {"numbers": json.dumps(place.owner.excluded)}
     if progress is not None:
-        text = json.dumps(_without_arrays(progress, datasets))
+        arrays: dict[str, np.ndarray] = {}
+        text = json.dumps(_without_arrays(progress, arrays))
+        datasets |= arrays
         attributes[PROGRESS] = {"text": text}
     groups = [place.vars for place in places]  # older versions of Keras want the empty ones, too
     return hdf5.write(datasets, groups, attributes)
@@ -127,7 +134,7 @@ def _without_arrays(nest: Any, datasets: dict[str, np.ndarray]) -> Any:
     if isinstance(nest, list | tuple):
         return [_without_arrays(value, datasets) for value in nest]
     if isinstance(nest, np.ndarray):
-        path = f"{PROGRESS}/{sum(name.startswith(PROGRESS) for name in datasets)}"
+        path = f"{PROGRESS}/{len(datasets)}"
         datasets[path] = nest
         return {"__array__": path}
     return nest.item() if isinstance(nest, np.generic) else nest
@@ -136,8 +143,10 @@ def _without_arrays(nest: Any, datasets: dict[str, np.ndarray]) -> Any:
 # --- reading ----------------------------------------------------------------------------------------------
 
 
-def load(model: Layer, file: hdf5.Group, skip_mismatch: bool = False) -> None:
+def load(model: Layer, file: hdf5.Group, skip_mismatch: bool = False) -> Any:
     """Put the numbers of a file into a built model, all or none, and into its optimizer if there is one.
+
+    Returns the `progress` that `to_bytes` was given, None if there was none.
 
     Parameters
     ----------
@@ -150,8 +159,12 @@ def load(model: Layer, file: hdf5.Group, skip_mismatch: bool = False) -> None:
     Raises
     ------
     ValueError
-        If the file does not have the arrays that a layer needs, or has some for a layer that is not there.
+        If the file does not have the arrays that a layer needs, or has some for a layer that is not there, or
+        something else in it is not as it should be.
     """
+    group = file.get("optimizer/vars")
+    if isinstance(group, hdf5.Group) and len(group) > 2:  # more than a number of steps and a learning rate
+        build_optimizer(model, file)
     places = _places(model)
     problems = _for_nobody(file, places)
     found: list[tuple[Any, np.ndarray]] = []
@@ -170,17 +183,50 @@ def load(model: Layer, file: hdf5.Group, skip_mismatch: bool = False) -> None:
         raise ValueError("; ".join(problems[:3]) + more)
     for problem in problems:
         warn_user(f"skipped: {problem}")
+    # From here to the last line nothing may fail.
+    states = [state for place in places for state in _generator_states(place, file)]
+    excluded, progress = _excluded(model, file), _progress(file)
     assign(found)
-    for place in places:
-        _set_generators(place, file)
-        if place.path == "optimizer" and EXCLUDED in file:
-            place.owner.excluded = json.loads(file[EXCLUDED].attributes["numbers"])
+    for generator, state in states:
+        generator.bit_generator.state = state
+    if excluded is not None:
+        model.optimizer.excluded = excluded
+    return progress
 
 
-def progress_in(file: hdf5.Group) -> Any:
-    """Return the `progress` that `to_bytes` was given; None if there was none."""
-    group = file.get(PROGRESS)
-    return None if group is None else _with_arrays(json.loads(group.attributes["text"]), file)
+def build_optimizer(model: Any, file: hdf5.Group) -> None:
+    """Make the optimizer's slots, for the numbers of a file."""
+    optimizer = getattr(model, "optimizer", None)
+    if optimizer is None or optimizer.built:
+        return
+    nbytes = optimizer.slots_per_variable * sum(w.data.nbytes for w in model.trainable_weights)
+    if nbytes > 2 * file.count_bytes():
+        raise ValueError(f"{optimizer.name}: its state has more numbers than the file holds")
+    optimizer.build(model.trainable_weights)
+
+
+def _excluded(model: Any, file: hdf5.Group) -> list[int] | None:
+    """Return which variables do not decay; None if the file does not say."""
+    if EXCLUDED not in file or getattr(model, "optimizer", None) is None or not model.optimizer.built:
+        return None
+    numbers, count = json.loads(_text(file, EXCLUDED, "numbers")), len(model.trainable_weights)
+    if not isinstance(numbers, list) or not all(isinstance(n, int) and 0 <= n < count for n in numbers):
+        raise ValueError(f"{EXCLUDED}: expected numbers of the {count} variables, found {numbers!r}")
+    return numbers
+
+
+def _progress(file: hdf5.Group) -> Any:
+    if PROGRESS not in file:
+        return None
+    return checked(_with_arrays(json.loads(_text(file, PROGRESS, "text")), file))
+
+
+def _text(file: hdf5.Group, path: str, name: str) -> str:
+    """Return an attribute that must be there, and a string."""
+    text = file[path].attributes.get(name)
+    if not isinstance(text, str):
+        raise ValueError(f"{path}: expected a text {name!r}, found {text!r}")
+    return text
 
 
 def arrays_in(file: hdf5.Group, paths: list[str]) -> list[np.ndarray]:
@@ -198,6 +244,7 @@ def of_optimizer(optimizer: Any, values: list[np.ndarray]) -> list[tuple[Any, np
     if len(values) == len(slots) - 1:  # Keras 2 does not keep the learning rate
         slots = [slot for slot in slots if slot.name != "learning_rate"]
     if [v.shape for v in values] == [slot.data.shape for slot in slots]:
+        _check_iteration(slots, values)
         return list(zip(slots, values, strict=True))
     if values:
         warn_user(
@@ -205,6 +252,13 @@ def of_optimizer(optimizer: Any, values: list[np.ndarray]) -> list[tuple[Any, np
             "the optimizer starts afresh"
         )
     return []
+
+
+def _check_iteration(slots: list, values: list[np.ndarray]) -> None:
+    """Refuse a number of steps that is none: rates and averages are computed from it."""
+    for slot, value in zip(slots, values, strict=True):
+        if slot.name == "iteration" and not (0 <= value < 2**53 and value == round(float(value))):
+            raise ValueError(f"optimizer: expected a number of steps, found {value}")
 
 
 def assign(pairs: list[tuple[Any, np.ndarray]]) -> None:
@@ -231,11 +285,14 @@ def _mismatch(place: _Place, values: list[np.ndarray]) -> str:
     return f"{place.owner.name}: expected {expected}; found in {place.vars} {found}"
 
 
-def _set_generators(place: _Place, file: hdf5.Group) -> None:
+def _generator_states(place: _Place, file: hdf5.Group) -> Iterator[tuple[np.random.Generator, dict]]:
+    """Yield the generators of a layer of which the file has the states, with these, tried out."""
     kept = file.get(_join(CHANCE, place.path))
     for name, generator in _generators(place.owner).items():
         if kept is not None and name in kept.attributes:
-            generator.bit_generator.state = json.loads(kept.attributes[name])
+            state = json.loads(_text(file, _join(CHANCE, place.path), name))
+            np.random.PCG64(0).state = state
+            yield generator, state
 
 
 def _with_arrays(nest: Any, file: hdf5.Group) -> Any:
