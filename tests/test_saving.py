@@ -336,6 +336,16 @@ def test_settings_survive_the_way_here_and_back(name):
     assert len(rewritten["config"]) <= 2 + len(CONFIGURED[name])  # the name, the type, what was set
 
 
+def test_configurations_of_keras_without_a_file():
+    assert L.Dense.from_config(keras.layers.Dense(3, "relu").get_config()).units == 3
+    cells = [keras.layers.LSTMCell(2), keras.layers.GRUCell(3)]
+    assert L.RNN.from_config(keras.layers.RNN(cells).get_config()).cell.cells[1].units == 3
+    for build in (tagger, encoder_decoder):
+        model, _ = build(THEIRS)
+        ours = (Sequential if build is tagger else Model).from_config(model.get_config())
+        assert [w.shape for w in ours.weights] == [tuple(w.shape) for w in model.weights]
+
+
 def test_settings_that_tinyrnn_does_not_have():
     config = {"units": 2, "name": "d"}
     with pytest.warns(UserWarning, match="Dense: ignored colour='blue', which is no setting here"):

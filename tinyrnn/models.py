@@ -28,7 +28,7 @@ from tinyrnn.layers.input import Input, InputLayer
 from tinyrnn.naming import custom_object_scope, nearest, serialize
 from tinyrnn.nest import leaves, map_leaves
 from tinyrnn.resuming import progress_of
-from tinyrnn.saving.configs import describe, revive
+from tinyrnn.saving.configs import describe, readable, revive
 from tinyrnn.saving.graphs import graph_from_config, graph_to_config
 from tinyrnn.saving.model_files import load_model, load_weights, reading, save_model, save_weights
 from tinyrnn.summary import print_summary
@@ -456,6 +456,7 @@ class Model(Trainer, Layer):
         ValueError
             For an unknown class of layer, or a graph with parts missing.
         """
+        config = readable(config)
         with custom_object_scope(custom_objects):
             return cls(**(graph_from_config(config) if "input_layers" in config else config))
 
@@ -624,7 +625,7 @@ class Sequential(Model):
         cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None
     ) -> Sequential:
         """Make a model of what `get_config` returned; see `Model.from_config`."""
-        config = dict(config)
+        config = readable(config)
         shape = config.pop("build_input_shape", None)
         with custom_object_scope(custom_objects):
             model = cls(**(config | {"layers": [get_layer(layer) for layer in config["layers"]]}))

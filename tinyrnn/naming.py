@@ -117,7 +117,7 @@ class Configurable:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Any:
-        """Make an object from what `get_config` returned; settings that only Keras has are passed over.
+        """Make an object from what `get_config` returned, here or in Keras 3.
 
         Raises
         ------
@@ -157,7 +157,10 @@ def _known(cls: type[Configurable], config: Mapping[str, Any]) -> dict[str, Any]
                 raise ValueError(f"{cls.__name__}: {key}={value!r} is not supported")
         elif value not in (None, False):
             warn_user(f"{cls.__name__}: ignored {key}={value!r}, which is no setting here")
-    return {key: value for key, value in config.items() if key in parameters}
+    found = {key: value for key, value in config.items() if key in parameters}
+    if isinstance(found.get("dtype"), Mapping):  # a policy of Keras, for weights and for computing
+        found["dtype"] = found["dtype"]["config"]["name"]
+    return found
 
 
 def is_ours(cls: type) -> bool:
