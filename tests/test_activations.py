@@ -92,7 +92,7 @@ def gradient(function, x):
 
 
 def test_nothing_is_left_untested():
-    tested = {name for name, _ in ELEMENTWISE + ALONG_AXIS} | {"sparsemax", "get"}
+    tested = {name for name, _ in ELEMENTWISE + ALONG_AXIS} | {"sparsemax", "keras2_hard_sigmoid", "get"}
     assert tested == set(activations.__all__)
 
 
@@ -222,11 +222,18 @@ def test_get_by_name():
 
 
 def test_arguments_are_those_of_keras():
-    for name in set(activations.__all__) - {"get"}:
+    for name in set(activations.__all__) - {"get", "keras2_hard_sigmoid"}:
         mine, its = (inspect.signature(getattr(m, name)) for m in (activations, keras.activations))
         assert [(p.name, p.default) for p in mine.parameters.values()] == [
             (p.name, p.default) for p in its.parameters.values()
         ], name
+
+
+def test_the_hard_sigmoid_of_keras_2():
+    x = np.array([-3.0, -2.5, -1.0, 0.0, 0.5, 2.5, 3.0])
+    found = activations.keras2_hard_sigmoid(x)
+    np.testing.assert_allclose(found, [0, 0, 0.3, 0.5, 0.6, 1, 1], atol=1e-15)
+    np.testing.assert_allclose(gradient(activations.keras2_hard_sigmoid, x[[0, 2, 3, 6]]), [0, 0.2, 0.2, 0])
 
 
 def test_unknown_name():
