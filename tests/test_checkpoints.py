@@ -407,7 +407,7 @@ def test_a_program_that_is_killed_again_and_again_ends_with_the_same_bits(tmp_pa
     took = run(program, whole, save_freq)
     chance, kills = random.Random(os.getpid()), 0
     while not (killed / "end.npz").exists():
-        # Of `took` a part goes by before the first step: to come to the end it takes a longer run now and then.
+        # A part of `took` goes by before the first step, so to come to the end takes a long run.
         run(program, killed, save_freq, took * chance.uniform(0, 0.5 if kills < 3 else 1.2))
         kills += 1
         if (killed / "model.keras").exists():
