@@ -1,5 +1,6 @@
 """What every test shares: the oracle's settings, and one profile for drawing cases."""
 
+import inspect
 import os
 
 # Keras reads these when it is first imported.
@@ -16,6 +17,7 @@ from small_wheels import carrier, write_wheel
 import tinyrnn
 from tinyrnn.datasets import imdb
 from tinyrnn.datasets.fetch import RawFile
+from tinyrnn.models import Model
 
 settings.register_profile(
     "tinyrnn",
@@ -48,6 +50,19 @@ def _fresh_state():
     tinyrnn.utils.set_random_seed(0)
     yield
     tinyrnn.set_floatx("float32")
+
+
+@pytest.fixture
+def fits(monkeypatch):
+    """Every call of `fit` that follows, in order: its arguments by name, and as "self" the model."""
+    fit, calls = Model.fit, []
+
+    def spied(*args, **kwargs):
+        calls.append(inspect.signature(fit).bind(*args, **kwargs).arguments)
+        return fit(*args, **kwargs)
+
+    monkeypatch.setattr(Model, "fit", spied)
+    return calls
 
 
 @pytest.fixture

@@ -22,7 +22,9 @@ import pytest
 import short_sentences
 
 import tinyrnn
+from tinyrnn.callbacks import EarlyStopping
 from tinyrnn.datasets import imdb, sms_spam
+from tinyrnn.decoding import sample
 from tinyrnn.layers import LSTM, Activation, Dense, Dropout, Embedding, SimpleRNN, SpatialDropout1D
 from tinyrnn.models import Sequential
 from tinyrnn.optimizers import Adam
@@ -110,6 +112,49 @@ def test_every_example_explains_itself_and_stands_in_the_readme(name, capsys):
     assert f"({name}.py)" in Path(common.__file__).with_name("README.md").read_text(encoding="utf-8")
 
 
+USUAL = {  # rounds and batches as the programs' authors have them, where they say so
+    "alice_characters": {"epochs": 25, "batch_size": 128},
+    "deep_rnn": {"epochs": 3, "length": 100},
+    "electricity": {"epochs": 5},
+    "gradients_through_time": {"epochs": 10, "sequences": 8000},
+    "imdb_bidirectional": {"epochs": 10, "batch_size": 64},
+    "imdb_comparison": {"epochs": 3, "batch_size": 128},
+    "imdb_lstm": {"epochs": 3, "batch_size": 64, "length": 200},
+    "imdb_simple_rnn": {"epochs": 5, "batch_size": 64},
+    "imdb_stacked_lstm": {"epochs": 10, "batch_size": 32},
+    "own_cells": {"epochs": 3, "batch_size": 64, "rounds": 200},
+    "part_of_speech": {"epochs": 10, "masked_epochs": 6, "length": 250},
+    "rnn_by_hand": {"start": 3000},
+    "short_sentences": {"epochs": 10, "batch_size": 32, "review_epochs": 3},
+    "spelling_to_sound": {"epochs": 10, "batch_size": 128, "units": 256, "width": 4},
+    "spoken_vowels": {"epochs": 60, "batch_size": 16},
+    "topologies": {"epochs": 60},
+}
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_every_example_has_its_usual_settings_and_quick_ones(name, monkeypatch):
+    class Chosen(Exception):  # noqa: N818 - nothing is wrong, the rest is only not run
+        pass
+
+    def chosen(typed):
+        def options(*args, **kwargs):
+            raise Chosen(read(*args, **kwargs))
+
+        monkeypatch.setattr(common, "options", options)
+        with pytest.raises(Chosen) as stopped:
+            importlib.import_module(name).main(typed)
+        return vars(stopped.value.args[0])
+
+    read = common.options
+    usual, quick = chosen([]), chosen(["--quick"])
+    assert usual == usual | USUAL[name]
+    assert (usual["quick"], usual["seed"], usual["out"]) == (False, 1, common.RESULTS)
+    changed = {key for key in usual if quick[key] != usual[key]}
+    assert changed > {"quick"} or name == "rnn_by_hand"  # that is quick anyway
+    assert all(quick[key] < usual[key] for key in changed - {"quick", "rate"})
+
+
 def test_an_example_runs_as_a_file():
     """From another folder, as a process of its own."""
     file = Path(common.__file__).with_name("imdb_lstm.py")
@@ -172,12 +217,13 @@ def test_imdb_lstm(small_imdb, tmp_path):
     assert figures["accuracy"] > 0.95
 
 
-def test_imdb_stacked_lstm(small_imdb, tmp_path, monkeypatch, capsys):
+def test_imdb_stacked_lstm(small_imdb, tmp_path, monkeypatch, capsys, fits):
     asked = []
     monkeypatch.setattr(film_reviews, "ask", lambda *given: asked.append(given))
     figures = run(imdb_stacked_lstm, tmp_path, "--epochs", 8)
     assert asked == []  # there is no terminal here
     assert figures["accuracy"] > 0.95
+    assert [(call["batch_size"], call["validation_split"]) for call in fits] == [(32, 0.2)]
     assert figures["naive_bayes"] == 1.0
     assert len(figures["scores"]) == len(film_reviews.OPINIONS)
     run(imdb_stacked_lstm, tmp_path, "--epochs", 1, "--ask", "--reviews", 60)
@@ -185,10 +231,17 @@ def test_imdb_stacked_lstm(small_imdb, tmp_path, monkeypatch, capsys):
     assert "171,473" in capsys.readouterr().out  # weights, in the summary
 
 
-def test_imdb_simple_rnn(small_imdb, tmp_path):
+def kinds(model):
+    """Return the names of the classes of a model's layers."""
+    return [type(layer).__name__ for layer in model.layers]
+
+
+def test_imdb_simple_rnn(small_imdb, tmp_path, fits):
     figures = run(imdb_simple_rnn, tmp_path, "--batch-size", 20, "--epochs", 4)
     assert figures["SimpleRNN"]["accuracy"] > 0.9
     assert figures["LSTM"]["accuracy"] > 0.9
+    assert [kinds(call["self"])[1] for call in fits] == ["SimpleRNN", "LSTM"]
+    assert all(len(call["validation_data"][1]) == 100 for call in fits)  # the test part, to watch it
 
 
 @pytest.mark.parametrize(
@@ -206,16 +259,20 @@ def test_imdb_bidirectional_has_these_parameters(kind, total, recurrent, capsys)
     assert model.count_params() == total
     model.summary()
     assert f"Total params: {total:,}" in capsys.readouterr().out
+    assert model.layers[0].mask_zero
+    assert model.optimizer.clipnorm == 1.0
 
 
-def test_imdb_bidirectional(small_imdb, tmp_path, monkeypatch):
+def test_imdb_bidirectional(small_imdb, tmp_path, monkeypatch, fits):
     monkeypatch.setattr(imdb_bidirectional, "LENGTH", 20)
     figures = run(imdb_bidirectional, tmp_path, "--epochs", 3, "--batch-size", 16)
     for kind in imdb_bidirectional.MODELS:
         assert figures[kind]["accuracy"] > 0.9
+    assert [kinds(call["self"])[1] for call in fits] == ["SimpleRNN", "LSTM", "Bidirectional"]
+    assert [call["validation_split"] for call in fits] == [0.1] * 3
 
 
-def test_imdb_comparison(small_imdb, tmp_path, capsys, monkeypatch):
+def test_imdb_comparison(small_imdb, tmp_path, capsys, monkeypatch, fits):
     """At the end of 30 words of which 9 to 14 are words, a mask is what makes the difference."""
     monkeypatch.setattr(imdb_comparison, "LENGTH", 30)
     figures = run(imdb_comparison, tmp_path, "--epochs", 6, "--batch-size", 10)
@@ -225,6 +282,13 @@ def test_imdb_comparison(small_imdb, tmp_path, capsys, monkeypatch):
         assert f"{name:18} {figures[name]['parameters']:8,}" in printed
     assert figures["LSTM, masked"]["accuracy"] > 0.9
     assert figures["SimpleRNN, masked"]["accuracy"] > 0.9
+    models = [call["self"] for call in fits]
+    assert [model.layers[0].mask_zero for model in models] == [False, False, True, True]
+    assert [kinds(model)[1:-1] for model in models] == [["SimpleRNN"] * 2, ["LSTM"]] * 2
+    assert [call["validation_split"] for call in fits] == [0.2] * 4
+    for x in (fits[0]["x"], fits[-1]["x"]):  # zeros stand at the end
+        assert (x[:, 0] > 0).all()
+        assert (x[:, -1] == 0).all()
 
 
 def test_training_that_runs_away_is_remarked_upon():
@@ -239,11 +303,18 @@ def test_training_that_runs_away_is_remarked_upon():
 # --- characters -------------------------------------------------------------------------------------------
 
 
-def test_alice_characters(tmp_path):
+def test_alice_characters(tmp_path, monkeypatch):
     (tmp_path / "text.txt").write_text(
         "The cat sat on the mat.\nThe dog ate a Big  log.\n" * 60, encoding="utf-8"
     )
-    figures = run(alice_characters, tmp_path, "--text", tmp_path / "text.txt", "--epochs", 8, "--length", 20)
+    degrees = []
+    monkeypatch.setattr(
+        alice_characters, "sample", lambda p, degree: degrees.append(degree) or sample(p, degree)
+    )
+    typed = ("--text", tmp_path / "text.txt", "--epochs", 8, "--length", 20, "--temperature", 0.4)
+    figures = run(alice_characters, tmp_path, *typed)
+    assert (degrees.count(0.0), degrees.count(0.4)) == (8 * 20, 8 * 20 + 2 * 2_000)
+    assert len(degrees) == 2 * 8 * 20 + 2 * 2_000
     assert figures["loss"][-1] < 0.1 < 0.5 < figures["loss"][0]
     assert figures["words_before"] < 0.2
     assert figures["words_after"] > 0.8
@@ -302,13 +373,22 @@ def small_sentences(at_hand, monkeypatch):
     monkeypatch.setattr(short_sentences, "IMDB_LENGTH", 10)
 
 
-def test_short_sentences(small_sentences, tmp_path, capsys):
+def test_short_sentences(small_sentences, tmp_path, capsys, fits):
     figures = run(short_sentences, tmp_path, "--epochs", 10, "--review-epochs", 25, "--batch-size", 10)
     assert figures["frequent"] == 0.5
     assert figures["accuracy"] > 0.9
     assert figures["naive_bayes"] == figures["naive_bayes_all_words"] > 0.9
     assert figures["reader"]["unread"] > 0.9, "it should know these words from the reviews"
     assert figures["reader"]["accuracy"] > 0.9
+    first, on_reviews, on_sentences = fits
+    assert len(first["validation_data"][1]) == 40
+    assert set(on_reviews) == {"self", "x", "y", "batch_size", "epochs"}
+    assert "validation_data" not in on_sentences, "what is held out must not say when to stop"
+    assert on_sentences["validation_split"] == 0.1
+    (stop,) = on_sentences["callbacks"]
+    assert isinstance(stop, EarlyStopping)
+    assert stop.restore_best_weights
+    assert len(on_sentences["x"]) == 160
     printed = capsys.readouterr().out
     assert "160 sentences to train on, 40 to test with: slating or praise" in printed
     assert printed.count("% praise, it is ") == 10

@@ -47,12 +47,58 @@ def hourly(at_hand, days):
     return at_hand("\n".join(["ts,y", *rows]).encode(), "hourly_electricity.csv")
 
 
-def test_electricity(at_hand, tmp_path, monkeypatch, capsys):
+def test_electricity(at_hand, tmp_path, monkeypatch, capsys, fits):
     monkeypatch.setattr(readings, "READINGS", hourly(at_hand, days=250))
+    orders = []
+
+    def forecast(model, x, order):
+        orders.append(order)
+        return forecast_as_it_is(model, x, order)
+
+    forecast_as_it_is = electricity.forecast
+    monkeypatch.setattr(electricity, "forecast", forecast)
     figures = run(electricity, tmp_path, "--epochs", 8)
     for name in ("stateless", "stateful"):  # whoever says the mean has about 0.27
         assert figures[name] < 0.18
     assert f"stateful             {figures['stateful']:.4f}" in capsys.readouterr().out
+
+    _, load = readings.load_data()
+    known, tested = load[: 200 * 24], 1200 // electricity.BATCH * electricity.BATCH
+    when = np.arange(200 * 24, 200 * 24 + tested)
+    for name, hours in (("last reading", 1), ("a day before", 24)):
+        expected = np.sqrt(np.mean((load[when] - load[when - hours]) ** 2)) / np.ptp(known)
+        assert figures[name] == pytest.approx(expected, rel=1e-4)
+
+    stateless, stateful, gaps = fits[0], fits[1:9], fits[9:]
+    assert (stateless["epochs"], len(gaps)) == (8, 8)
+    assert stateless.get("shuffle", True)
+    assert not any(call["shuffle"] for call in (*stateful, *gaps))
+    first, second = slice(electricity.BATCH), slice(electricity.BATCH, 2 * electricity.BATCH)
+    x, y = stateful[0]["x"], stateful[0]["y"]
+    assert np.mean(x[second, 0, 0] == y[first]) > 0.98  # all rows but the one at the end of the series go on
+    x, y = gaps[0]["x"], gaps[0]["y"]
+    assert np.mean(x[second, 0, 0] == y[first]) < 0.02
+    plain, ordered = np.arange(tested), electricity.in_order(tested)
+    for order, expected in zip(orders, (plain, ordered, plain), strict=True):
+        np.testing.assert_array_equal(order, expected)
+
+
+def test_every_epoch_and_the_forecast_begin_from_zeros(monkeypatch):
+    model = electricity.build_model(stateful=True)
+    x = np.random.default_rng(0).random((2 * electricity.BATCH, electricity.LENGTH, 1), dtype="float32")
+    sizes, fit = [], model.fit
+
+    def remembered():
+        return sum(float(abs(state).sum()) for state in model.layers[0].states or ())
+
+    def measured(*args, **kwargs):
+        sizes.append(remembered())
+        fit(*args, **kwargs)
+        assert remembered() > 0
+
+    monkeypatch.setattr(model, "fit", measured)
+    electricity.train(model, x, x[:, 0, 0], epochs=2, stateful=True)
+    assert [*sizes, remembered()] == [0.0, 0.0, 0.0]
 
 
 def test_rows_of_batches_in_order_go_on_where_they_ended():
@@ -73,11 +119,13 @@ def test_windows_are_followed_by_their_targets():
     assert y[7] == 27
 
 
-def test_topologies(at_hand, tmp_path, monkeypatch):
+def test_topologies(at_hand, tmp_path, monkeypatch, fits):
     monkeypatch.setattr(readings, "READINGS", hourly(at_hand, days=300))
     monkeypatch.setattr(topologies, "TEST", 30)
     figures = run(topologies, tmp_path, "--epochs", 40)
     assert len(figures["plots"]) == 3
+    # Of 300 days the first week is only read, the last 30 test, and no input or target reaches into these.
+    assert [len(call["x"]) for call in fits] == [len(call["y"]) for call in fits] == [300 - 7 - 30 - 7] * 3
     assert figures["one-to-many"] < 0.15  # whoever says the mean has about 0.27
     assert figures["many-to-one"] < figures["many-to-one, simple"]
     assert figures["many-to-many"] < 0.8 * figures["many-to-many, simple"]
@@ -143,6 +191,16 @@ def test_part_of_speech_of_a_file_that_will_not_do(tmp_path, typed, message):
         part_of_speech.main(["--treebank", str(tmp_path / typed)])
 
 
+@pytest.mark.parametrize("endings", [False, True])
+def test_masked_tagger_skips_padding(endings):
+    model = part_of_speech.build_masked_model(5, endings)
+    embeddings = [layer for layer in model.layers if isinstance(layer, Embedding)]
+    assert [layer.mask_zero for layer in embeddings] == [True] * (1 + endings)
+    x, padded = np.array([[7, 8, 9]]), np.array([[7, 8, 9, 0, 0]])
+    alone, among = (model.predict([a, a] if endings else a, verbose=0) for a in (x, padded))
+    np.testing.assert_allclose(among[:, :3], alone, rtol=1e-5)
+
+
 def test_baseline_takes_the_most_frequent_tag():
     words, tags = [["a", "b", "a"], ["a", "c"]], [["X", "Y", "X"], ["Z", "X"]]
     found = part_of_speech.most_frequent_tags(words, tags, [["b", "a", "new"]])
@@ -163,12 +221,17 @@ def dictionary(words):
 
 
 def test_spelling_to_sound(at_hand, tmp_path, monkeypatch, capsys):
+    widths, pronounce = [], spelling_to_sound.pronounce
+    monkeypatch.setattr(
+        spelling_to_sound, "pronounce", lambda *given: widths.append(given[-1]) or pronounce(*given)
+    )
     monkeypatch.setattr(cmudict, "DICTIONARY", at_hand(dictionary(1200), "cmudict.dict"))
     typed = ("--epochs", 25, "--units", 48, "--batch-size", 32, "--rate", 0.01, "--width", 3, "--say", "Tax")
     figures = run(spelling_to_sound, tmp_path, *typed)
     assert figures["greedy error"] < 0.15
     assert figures["beam error"] < 0.15
     assert figures["beam exact"] > 0.6
+    assert widths == [1, 3, 3]  # greedy, the beam, the word asked for
     printed = capsys.readouterr().out
     assert "  tax          T AA K S\n" in printed
     assert "(right)\n" in printed
@@ -204,6 +267,26 @@ def test_words_come_back_in_their_order():
         assert [said[:4] for said in together] == alone
 
 
+def test_a_beam_is_searched_and_a_width_of_one_is_greedy(monkeypatch):
+    used = []
+
+    def spy(name):
+        search = getattr(spelling_to_sound, name)
+
+        def spied(*args, **kwargs):
+            used.append((name, kwargs.get("width")))
+            return search(*args, **kwargs)
+
+        monkeypatch.setattr(spelling_to_sound, name, spied)
+
+    spy("greedy_search")
+    spy("beam_search")
+    _, encoder, decoder = spelling_to_sound.build_model(7, 8)
+    for width in (1, 3):
+        spelling_to_sound.pronounce(encoder, step_of(decoder), ["abc"], list("PSEabcd"), width)
+    assert used == [("greedy_search", None), ("beam_search", 3)]
+
+
 # --- spoken vowels ----------------------------------------------------------------------------------------
 
 
@@ -216,7 +299,7 @@ def spoken(per_speaker, centres, rng):
     return "\n".join(lines).encode()
 
 
-def test_spoken_vowels(at_hand, tmp_path, monkeypatch, capsys):
+def test_spoken_vowels(at_hand, tmp_path, monkeypatch, capsys, fits):
     rng = np.random.default_rng(0)
     centres = rng.standard_normal((9, 12))
     for part, number in (("TRAIN", 6), ("TEST", 3)):
@@ -226,6 +309,7 @@ def test_spoken_vowels(at_hand, tmp_path, monkeypatch, capsys):
     assert figures["GRU, masked"] > 0.9
     assert figures["nearest speaker"] > 0.9
     assert figures["padding"] < 1e-5
+    assert ["masking" in call["self"].layers[0].name for call in fits] == [False, True]
     assert "54 utterances to train on, 27 to test with" in capsys.readouterr().out
 
 

@@ -70,12 +70,63 @@ def test_the_gradient_by_hand_is_the_slope_of_the_loss():
         assert (getattr(terms, name).sum(0) * way).sum() == pytest.approx((up - down) / 2e-6, rel=1e-7)
 
 
+def test_shares_are_measured_along_the_sum():
+    terms = np.array([[[3.0, 1.0]], [[1.0, -1.0]], [[0.0, 4.0]], [[0.0, -4.0]]])  # their sum is [4, 0]
+    np.testing.assert_allclose(rnn_by_hand.shares(terms), [0.75, 0.25, 0.0, 0.0])
+    np.testing.assert_allclose(rnn_by_hand.norms(terms), [10**0.5, 2**0.5, 4.0, 4.0])
+
+
 def test_a_place_outside_of_the_text():
     with pytest.raises(SystemExit, match=r"--start: expected a number from 0 to .*, found 123456789"):
         rnn_by_hand.main(["--start", "123456789"])
 
 
 # --- deep_rnn ---------------------------------------------------------------------------------------------
+
+
+def test_slopes_are_those_of_tanh_at_every_layers_output():
+    model = deep_rnn.build_model(6)
+    x = np.random.default_rng(0).integers(1, 100, (3, 6))
+    found, h = deep_rnn.slopes(model, x), model.layers[0](x).numpy()
+    assert list(found) == [f"rnn_{n}/h" for n in (1, 2, 3, 4)]
+    for layer, value in zip(model.layers[1:-1], found.values(), strict=True):
+        W, U, b = layer.get_weights()
+        states = [np.zeros((3, 32))]
+        for t in range(6):
+            states.append(np.tanh(h[:, t] @ W + states[-1] @ U + b))
+        h = np.stack(states[1:], axis=1)
+        seen = h if layer.return_sequences else h[:, -1]
+        assert value == pytest.approx(np.sqrt(np.mean((1 - seen**2) ** 2)), rel=1e-4)
+
+
+def test_before_is_before_the_training(small_imdb, tmp_path, monkeypatch, capsys):
+    events, drawn = [], []
+
+    def spy(owner, name):
+        original = getattr(owner, name)
+
+        def spied(*args, **kwargs):
+            events.append((name, original(*args, **kwargs)))
+            return events[-1][1]
+
+        monkeypatch.setattr(owner, name, spied)
+
+    spy(deep_rnn, "gradient_norms")
+    spy(deep_rnn, "slopes")
+    spy(Sequential, "fit")
+    monkeypatch.setattr(deep_rnn, "plot_gradient_norms", lambda panels, path: drawn.append(panels))
+    result = deep_rnn.main(["--length", "9", "--epochs", "1", "--out", str(tmp_path)])
+    trained = [name for name, _ in events].index("fit")
+    halves = {"before": dict(events[:trained]), "after": dict(events[trained + 1 :])}
+    first, second = capsys.readouterr().out.split("|dL/dh_t| ")[1:]
+    assert first.startswith("before training\n")
+    assert second.startswith("after\n")
+    for (when, half), printed, panel in zip(halves.items(), (first, second), drawn[0].items(), strict=True):
+        norms = half["gradient_norms"]
+        assert result[when] is norms is panel[1]
+        assert panel[0].startswith(when)
+        assert f"rnn_4/h{norms['rnn_4/h'][0]:10.1e}" in printed
+        assert f"dB){half['slopes']['rnn_4/h']:14.2f}\n" in printed
 
 
 def test_gradients_of_stacked_layers(small_imdb, tmp_path, capsys):
@@ -178,6 +229,27 @@ def test_gradients_vanish_and_explode_as_the_initialisation_lets_expect(gradient
         numbers["gates: GRU, update bias 0"]["ratio"] < 1e-9 < numbers["gates: GRU, update bias 4"]["ratio"]
     )
     assert (folder / "gradients_through_time.png").exists()
+
+
+@pytest.mark.parametrize("bias", [0, 1, 4])
+def test_the_bias_is_that_of_the_gate_which_keeps_the_memory(bias):
+    """Nothing read, no recurrent weights: what is left of a memory is the sigmoid of the bias."""
+    x, ones, kept = np.zeros((1, 1, 3), "float32"), np.ones((1, 64), "float32"), sigmoid(bias)
+    lstm, gru = gradients_through_time.lstm(bias), gradients_through_time.gru(bias)
+    for layer in (lstm, gru):
+        layer.build(x.shape)
+        kernel, recurrent, b = layer.get_weights()
+        layer.set_weights([kernel, 0 * recurrent, b])
+    (c,) = (state for name, state in last_states(lstm, x, {"h": 0 * ones, "c": ones}) if name == "c")
+    np.testing.assert_allclose(c, kept, rtol=1e-6)
+    ((_, h),) = last_states(gru, x, {"h": ones})
+    np.testing.assert_allclose(h, kept, rtol=1e-6)
+
+
+def last_states(layer, x, states):
+    """Return the states after one step of a layer from these, by their names."""
+    _, found = layer.cell(x[:, 0], list(states.values()))
+    return [(name, state.numpy()) for name, state in zip(states, found, strict=True)]
 
 
 def test_only_the_global_norm_keeps_the_direction(gradients):
