@@ -339,6 +339,15 @@ def test_metrics_of_ones_own_go_on_counting(tmp_path):
     assert fit([BackupAndRestore(tmp_path / "b", save_freq=1)]) == history
 
 
+def test_a_callback_that_tells_what_cannot_be_written(tmp_path):
+    class Sets(Callback):
+        def get_state(self):
+            return {"seen": {1, 2}}
+
+    with pytest.raises(TypeError, match="set is not JSON serializable; what get_state of a callback returns"):
+        make_model().fit(X, Y, 10, verbose=0, callbacks=[Sets(), BackupAndRestore(tmp_path)])
+
+
 def test_other_data_than_those_of_the_backup(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         make_model().fit(X, Y, 10, verbose=0, callbacks=[BackupAndRestore(tmp_path, save_freq=1), Stop(3)])

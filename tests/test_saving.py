@@ -562,6 +562,8 @@ def test_files_that_are_there_or_not(small, tmp_path):
         small.load_weights(tmp_path / "m.weights.h5")
     with pytest.raises(IsADirectoryError):
         load_model(tmp_path)
+    with pytest.raises(TypeError, match="load_model: custom_objects: expected a dictionary, found \\['x'\\]"):
+        load_model(tmp_path / "new folder" / "m.keras", ["x"])
 
 
 @pytest.mark.parametrize("content", [b"", b"PK", b"a text", b"\x89HDF\r\n\x1a\n", bytes(1000)])

@@ -165,6 +165,8 @@ def load_model(
     --------
     >>> model = tinyrnn.load_model("model.keras")
     """
+    if not isinstance(custom_objects, Mapping | None):
+        raise TypeError(f"load_model: custom_objects: expected a dictionary, found {custom_objects!r}")
     data = Path(filepath).read_bytes()
     with reading(filepath):
         if _is_archive(data):

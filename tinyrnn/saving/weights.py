@@ -114,7 +114,13 @@ def to_bytes(model: Layer, progress: Any = None) -> bytes:
             attributes[EXCLUDED] = {"numbers": json.dumps(place.owner.excluded)}
     if progress is not None:
         arrays: dict[str, np.ndarray] = {}
-        text = json.dumps(_without_arrays(progress, arrays))
+        try:
+            text = json.dumps(_without_arrays(progress, arrays))
+        except TypeError as error:
+            raise TypeError(
+                f"the progress of a training: {error}; what get_state of a callback returns, and a metric counts "
+                "in, are numbers, strings, arrays, and lists and dictionaries of them"
+            ) from error
         datasets |= arrays
         attributes[PROGRESS] = {"text": text}
     groups = [place.vars for place in places]  # older versions of Keras want the empty ones, too
