@@ -118,8 +118,8 @@ def to_bytes(model: Layer, progress: Any = None) -> bytes:
             text = json.dumps(_without_arrays(progress, arrays))
         except TypeError as error:
             raise TypeError(
-                f"the progress of a training: {error}; what get_state of a callback returns, and a metric counts "
-                "in, are numbers, strings, arrays, and lists and dictionaries of them"
+                f"the progress of a training: {error}; what get_state of a callback returns, and what a "
+                "metric counts in, are numbers, strings, arrays, and lists and dictionaries of them"
             ) from error
         datasets |= arrays
         attributes[PROGRESS] = {"text": text}
