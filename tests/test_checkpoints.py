@@ -191,6 +191,25 @@ def test_weights_history_and_decisions_are_those_of_one_run(whole_run, tmp_path,
     assert names(tmp_path) == []
 
 
+def test_a_training_that_was_stopped_early_does_not_go_on(tmp_path):
+    class Killed(Callback):
+        def on_train_end(self, logs=None):
+            raise KeyboardInterrupt
+
+    def fit(callbacks):
+        model = make_model()
+        callbacks = [EarlyStopping("mae", mode="max", restore_best_weights=True), *callbacks]
+        return model, model.fit(X, Y, 10, 9, verbose=0, callbacks=callbacks).history
+
+    expected, history = fit([])
+    assert len(history["loss"]) < 9
+    with pytest.raises(KeyboardInterrupt):
+        fit([BackupAndRestore(tmp_path / "b"), Killed()])
+    model, found = fit([BackupAndRestore(tmp_path / "b")])
+    assert found == history
+    assert_same_weights(model, expected)
+
+
 class Batches(PyDataset):
     def __len__(self):
         return 5

@@ -256,14 +256,18 @@ def test_a_header_of_nothing_but_messages():
     assert len(read(nothing)) == 0
 
 
-def test_headers_that_continue_in_each_other():
-    """Every chunk of a header names the next, one byte later: all of them would be gone through."""
-    count, start = 3000, 48 + 10
-    chunk = b"".join(b"\x10" + struct.pack("<HBQQ", 16, 0, start + i, 40_000) for i in range(count))
-    header = b"OHDR\x02\x02" + struct.pack("<I", len(chunk)) + chunk + bytes(4)
+def test_a_header_that_goes_through_the_same_bytes_again_and_again():
+    """Five hundred continuations into one stretch of empty messages: fifty million bytes of a file of 0.1."""
+    zeros, start = bytes(100_000), 48
+    count = 500
+    end = start + 16 + 24 * count
+    chunk = b"".join(
+        struct.pack("<HHB3xQQ", 0x10, 16, 0, end + 8 * i, len(zeros) - 8 * i) for i in range(count)
+    )
+    header = struct.pack("<BBHII4x", 1, 0, count, 1, len(chunk)) + chunk
     superblock = b"\x89HDF\r\n\x1a\n\x02\x08\x08\x00"
-    data = superblock + struct.pack("<QQQQ", 0, 2**64 - 1, 0, 48) + bytes(4) + header
-    with pytest.raises(HDF5Error):
+    data = superblock + struct.pack("<QQQQ", 0, 2**64 - 1, 0, start) + bytes(4) + header + zeros
+    with pytest.raises(HDF5Error, match="lie on top of each other"):
         read(data)
 
 
