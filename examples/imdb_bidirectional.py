@@ -69,7 +69,7 @@ def main(arguments: list[str] | None = None) -> dict:
         arguments,
         epochs=10,
         batch_size=64,
-        reviews=(20_000, "how many to train on"),
+        reviews=(20_000, "how many to train on", 2),
         quick={"epochs": 1, "reviews": 4_000},
     )
     reviews = film_reviews.Reviews(WORDS, LENGTH, limit=options.reviews)
@@ -99,4 +99,4 @@ def main(arguments: list[str] | None = None) -> dict:
 
 
 if __name__ == "__main__":
-    main()
+    common.run(main)

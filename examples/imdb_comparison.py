@@ -65,7 +65,7 @@ def main(arguments: list[str] | None = None) -> dict:
         arguments,
         epochs=3,
         batch_size=128,
-        reviews=(20_000, "how many to train on"),
+        reviews=(20_000, "how many to train on", 2),
         quick={"epochs": 2, "reviews": 8_000, "batch_size": 64},
     )
     reviews = film_reviews.Reviews(WORDS, LENGTH, options.reviews, padding="post", truncating="post")
@@ -108,4 +108,4 @@ def main(arguments: list[str] | None = None) -> dict:
 
 
 if __name__ == "__main__":
-    main()
+    common.run(main)

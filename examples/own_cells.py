@@ -105,7 +105,7 @@ def main(arguments: list[str] | None = None) -> dict:
         arguments,
         epochs=3,
         length=(100, "how many words of a review are read"),
-        reviews=(20_000, "how many to train on"),
+        reviews=(20_000, "how many to train on", 2),
         batch_size=64,
         rounds=(200, "of measuring the layers"),
         quick={"epochs": 2, "reviews": 3_000, "rounds": 30},
@@ -153,4 +153,4 @@ def main(arguments: list[str] | None = None) -> dict:
 
 
 if __name__ == "__main__":
-    main()
+    common.run(main)

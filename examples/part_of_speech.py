@@ -196,7 +196,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         masked_epochs=(6, "of the taggers with one output per word"),
         treebank=("turkish", "or nltk, or a file in the format CoNLL-U"),
         tags=("upos", "or xpos, the treebank's own"),
-        length=(250, "words of a sentence that are read"),
+        length=(250, "words of a sentence that are read", 2),
         sentences=(10**6, "at most, to train on"),
         quick={"epochs": 1, "masked_epochs": 4, "length": 100, "sentences": 1500},
     )
@@ -223,4 +223,4 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    common.run(main)

@@ -161,7 +161,7 @@ def print_terms(text: str, terms: Terms, dh: np.ndarray) -> None:
 
 def main(arguments: list[str] | None = None) -> dict:
     """Compute one gradient in four ways, print the differences and the terms, draw the terms."""
-    options = common.options(__doc__, arguments, start=(3000, "where in the text to begin"), quick={})
+    options = common.options(__doc__, arguments, start=(3000, "where in the text to begin", 0), quick={})
     text = read_text(options.start)
     print(f"Reads {text[:-1]!r}\nand should guess {text[-1]!r}.")
     letters = np.array([common.ALPHABET.index(a) for a in text])
@@ -200,4 +200,4 @@ def main(arguments: list[str] | None = None) -> dict:
 
 
 if __name__ == "__main__":
-    main()
+    common.run(main)
