@@ -102,7 +102,9 @@ def main(arguments: list[str] | None = None) -> dict:
     print(f"Naive Bayes on the same words: {figures['naive_bayes']:.4f}")
 
     figures["plot"] = options.figure("imdb_comparison.png")
-    plot_histories(histories, figures["plot"])
+    curves = plot_histories(histories)
+    curves.axes[-1].get_legend().remove()  # the same as beside, and it would cover curves
+    curves.savefig(figures["plot"])
     print(f"Curves: {figures['plot']}")
     return figures
 

@@ -225,6 +225,13 @@ def test_gradients_vanish_and_explode_as_the_initialisation_lets_expect(gradient
     assert numbers["SimpleRNN, relu: orthogonal"]["factor"] == pytest.approx(0.5**0.5, abs=0.05)
     gates = [numbers[f"gates: LSTM, forget bias {bias}"]["factor"] for bias in (0, 1, 4)]
     assert gates == sorted(gates)
+    cells = [numbers[f"cell state: LSTM, forget bias {bias}"]["factor"] for bias in (0, 1, 4)]
+    assert cells == sorted(cells)
+    assert cells[0] < 0.75 < cells[1] < 1.0 < cells[2]
+    # Of the h's the loss sees the last alone; those before act through the next step's gates.
+    h, c = (result["norms"][panel]["LSTM, forget bias 4"] for panel in ("gates", "cell state"))
+    assert h[-4] < 0.1 * h[-1]
+    assert c[-4] > 0.9 * c[-1]
     assert (
         numbers["gates: GRU, update bias 0"]["ratio"] < 1e-9 < numbers["gates: GRU, update bias 4"]["ratio"]
     )
