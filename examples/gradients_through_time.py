@@ -5,10 +5,10 @@
    its activation, then by U^T. The slope is at most 1, so the norm grows by at most ||U||, the largest
    singular value of U. (The spectral radius, the largest absolute eigenvalue, is what one of many steps does
    in the long run if the slope is 1; for an orthogonal U both are 1.) We look at four ways to initialise U,
-   with tanh and with relu. In an LSTM there is a way back from cell state to cell state that multiplies by the
-   forget gate instead, in a GRU from state to state by the update gate; how far these are open at first is
-   up to their bias. So of an LSTM we look at dL/dc, too: an h is read by the next step alone, and acts through
-   its gates; only the last h is what the loss sees.
+   with tanh and with relu. In an LSTM there is a way back from cell state to cell state that multiplies by
+   the forget gate instead, in a GRU from state to state by the update gate; how far these are open at first
+   is up to their bias. So of an LSTM we look at dL/dc, too: the last h is what the loss sees, but one before
+   it is read by the gates of the next step alone.
 2. Three ways to clip a gradient that is too large: by value (each element), by norm (each weight), by global
    norm (all weights together). Only the last one keeps its direction.
 3. A training that goes wrong without: a SimpleRNN with relu and U = 1 (Le, Jaitly and Hinton, 2015), a guess
