@@ -127,8 +127,7 @@ def main(arguments: list[str] | None = None) -> dict:
         )
         _, accuracy = model.evaluate(*reviews.test, batch_size=500, verbose=0)
         weights = model.get_layer("rnn").count_params()
-        fastest = min(times.seconds)  # in the first one loops may be compiled, any may be disturbed
-        results[name] = {"accuracy": accuracy, "seconds per epoch": fastest, "weights": weights}
+        results[name] = {"accuracy": accuracy, "seconds per epoch": times.typical, "weights": weights}
     for name, milliseconds in layer_times(
         models, reviews.train[0][: options.batch_size], options.rounds
     ).items():

@@ -183,7 +183,7 @@ def main(arguments: list[str] | None = None) -> dict:
     )
     terms, dh = backward(x, y, h, weights)
     print_terms(text, terms, dh)
-    # The norms for b are those for W: each x_t has the length 1.
+    # A single term for b is as long as that for W, since each x_t has the length 1; it is not drawn.
     sizes = {f"dL/d{name}": norms(terms._asdict()[name]) for name in "UW"}
     earlier = {f"dL/d{name}": norms(terms._asdict()[name].cumsum(axis=0)) for name in "UW"}
     plot = options.figure("rnn_by_hand.png")
