@@ -110,7 +110,7 @@ def main(arguments: list[str] | None = None) -> dict:
             "carroll-alice",
             "a book of tinyrnn.datasets.gutenberg, python-docs (needs no network), or a file",
         ),
-        characters=(1_000_000, "read no more than this"),
+        characters=(1_000_000, "read no more than this", WINDOW + 1),
         temperature=(0.5, "of the draws that are no greedy ones"),
         length=(100, "characters to write"),
         quick={"epochs": 4, "characters": 40_000},
@@ -153,4 +153,4 @@ def main(arguments: list[str] | None = None) -> dict:
 
 
 if __name__ == "__main__":
-    main()
+    common.run(main)

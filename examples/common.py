@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
+import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +48,8 @@ def options(
     **defaults
         One option each: ``batch_size=64`` becomes ``--batch-size``, which takes an int; True or False becomes
         a pair like ``--ask`` and ``--no-ask``. A type, like ``corpus=Path``, has no default: None.
-        ``length=(100, "words read")`` adds a line of help.
+        ``length=(100, "words read")`` adds a line of help, ``start=(100, "where to begin", 0)`` the least
+        number that will do, which is 1 otherwise.
 
     Raises
     ------
@@ -55,7 +59,7 @@ def options(
         If `quick` names something that is no option.
     """
     quick = quick or {}
-    defaults |= {"seed": (1, "for the weights and all chance"), "out": (RESULTS, "folder of the plots")}
+    defaults |= {"seed": (1, "for the weights and all chance", 0), "out": (RESULTS, "folder of the plots")}
     if unknown := set(quick) - set(defaults):
         raise ValueError(f"quick: there is no option {', '.join(sorted(unknown))}")
     parser = argparse.ArgumentParser(
@@ -67,15 +71,18 @@ def options(
     if parser.parse_known_args(arguments)[0].quick:
         parser.set_defaults(**quick)
     chosen = parser.parse_args(arguments, Options())
+    there = next(path for path in (chosen.out, *chosen.out.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):  # better said now than after the training
+        parser.error(f"argument --out: expected a folder that can be written to, found {str(there)!r}")
     tinyrnn.set_random_seed(chosen.seed)
     return chosen
 
 
 def _add(parser: argparse.ArgumentParser, name: str, default: Any, quick: dict[str, Any]) -> None:
     """Add the option `name`; its help shows both defaults."""
-    value, explained = default if isinstance(default, tuple) else (default, "")
+    value, explained, *least = default if isinstance(default, tuple) else (default, "")
     kind, value = (value, None) if isinstance(value, type) else (type(value), value)
-    kind = _whole_number if kind is int else kind
+    kind = _whole_number(*least) if kind is int else kind
     how: dict[str, Any] = {"action": argparse.BooleanOptionalAction} if kind is bool else {"type": kind}
     shown = [str(value)] if value is not None else []
     shown += [f"--quick: {quick[name]}"] if name in quick else []
@@ -83,15 +90,27 @@ def _add(parser: argparse.ArgumentParser, name: str, default: Any, quick: dict[s
     parser.add_argument(f"--{name.replace('_', '-')}", default=value, help=note.replace("%", "%%"), **how)
 
 
-def _whole_number(typed: str) -> int:
-    """Return a typed number; one below 0 would quietly count from the end."""
+def _whole_number(least: int = 1) -> Callable[[str], int]:
+    """Return what reads a number that is typed, and refuses one that is too small."""
+
+    def read(typed: str) -> int:
+        try:
+            number = int(typed)
+        except ValueError:
+            number = least - 1
+        if number < least:
+            raise argparse.ArgumentTypeError(f"expected a whole number from {least} on, found {typed!r}")
+        return number
+
+    return read
+
+
+def run(main: Callable[[], Any]) -> None:
+    """Run an example; where a file or a data set can't be had, say so without a traceback."""
     try:
-        number = int(typed)
-    except ValueError:
-        number = -1
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 0 on, found {typed!r}")
-    return number
+        main()
+    except OSError as error:
+        raise SystemExit(f"{Path(sys.argv[0]).name}: {error}") from None
 
 
 class EpochTimes(Callback):

@@ -67,7 +67,8 @@ def train(model: Sequential, x: np.ndarray, y: np.ndarray, epochs: int, stateful
         model.fit(x, y, batch_size=BATCH, epochs=epochs)
         return
     for epoch in range(epochs):
-        model.fit(x, y, batch_size=BATCH, initial_epoch=epoch, epochs=epoch + 1, shuffle=False)
+        print(f"Epoch {epoch + 1}/{epochs}")
+        model.fit(x, y, batch_size=BATCH, epochs=1, shuffle=False)
         model.reset_states()
 
 
@@ -117,4 +118,4 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    common.run(main)

@@ -3,9 +3,12 @@
 1. Sequences of 100 characters; the loss hangs on the guess after the last one. How much of its gradient
    arrives at the first? One step back in time multiplies the gradient of a SimpleRNN's states by the slope of
    its activation, then by U^T. The slope is at most 1, so the norm grows by at most ||U||, the largest
-   singular value of U. We look at four ways to initialise U, with tanh and with relu. In an LSTM there is a
-   way back that multiplies by the forget gate instead, in a GRU by the update gate; how far these are open at
-   first is up to their bias.
+   singular value of U. (The spectral radius, the largest absolute eigenvalue, is what one of many steps does
+   in the long run if the slope is 1; for an orthogonal U both are 1.) We look at four ways to initialise U,
+   with tanh and with relu. In an LSTM there is a way back from cell state to cell state that multiplies by
+   the forget gate instead, in a GRU from state to state by the update gate; how far these are open at first
+   is up to their bias. So of an LSTM we look at dL/dc, too: the last h is what the loss sees, but one before
+   it is read by the gates of the next step alone.
 2. Three ways to clip a gradient that is too large: by value (each element), by norm (each weight), by global
    norm (all weights together). Only the last one keeps its direction.
 3. A training that goes wrong without: a SimpleRNN with relu and U = 1 (Le, Jaitly and Hinton, 2015), a guess
@@ -112,16 +115,19 @@ def gru(bias: float) -> GRU:
 
 def look(panels: dict[str, dict[str, Layer]], x: np.ndarray, y: np.ndarray) -> tuple[dict, dict]:
     """Print how the gradient of every case changes; return the norms and the numbers."""
-    print("Norm of the gradient dL/dh_t, before training:\n")
+    print("Norm of the gradient dL/dh_t (of an LSTM dL/dc_t, too), before training:\n")
     print(f"{'':32}first/last  factor per step back     ||U||  spectral radius")
-    norms: dict[str, dict[str, np.ndarray]] = {panel: {} for panel in panels}
+    norms: dict[str, dict[str, np.ndarray]] = {}
     numbers: dict[str, dict[str, float]] = {}
     for panel, layers in panels.items():
         for name, layer in layers.items():
             found = gradient_norms(build_model(layer), x, y[:, -1])
-            norms[panel][name] = values = found[f"{layer.name}/h"]
-            numbers[f"{panel}: {name}"] = describe(layer, values)
-            print_numbers(f"{panel}: {name}", numbers[f"{panel}: {name}"])
+            for state, title in (("h", panel), ("c", "cell state")):
+                if f"{layer.name}/{state}" in found:
+                    values = found[f"{layer.name}/{state}"]
+                    norms.setdefault(title, {})[name] = values
+                    numbers[f"{title}: {name}"] = describe(layer, values)
+                    print_numbers(f"{title}: {name}", numbers[f"{title}: {name}"])
     return norms, numbers
 
 
@@ -245,4 +251,4 @@ def main(arguments: list[str] | None = None) -> dict:
 
 
 if __name__ == "__main__":
-    main()
+    common.run(main)

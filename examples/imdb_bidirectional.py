@@ -11,8 +11,8 @@ Shorter reviews, most of them, are filled with zeros at the beginning. What read
 and would have to remember the review through them, so they are skipped (`mask_zero`), which costs no weights.
 
 Through 300 steps a gradient may grow beyond all measure, and one such step undoes what many have learned: a
-gradient longer than 1 is cut to that length (`clipnorm`). The steps get
-smaller from epoch to epoch. A fifth of the inputs is left out in training.
+gradient longer than 1 is cut to that length (`clipnorm`). The steps get smaller from epoch to epoch. A fifth
+of the inputs is left out in training.
 
 How many weights a recurrent layer has: an input of n numbers and u units make n*u + u*u + u for a SimpleRNN
 (input, memory, bias), four times that for an LSTM (three gates and the candidate), and twice that again in
@@ -34,11 +34,12 @@ from tinyrnn.plotting import plot_histories
 
 WORDS = 300
 LENGTH = 300
+VALIDATION = 0.1  # of the training part
 MODELS = ("SimpleRNN", "LSTM", "Bidirectional")
 
 
-def build_model(kind: str = "Bidirectional") -> Sequential:
-    """Return one of `MODELS`, ready to be trained."""
+def build_model(kind: str = "Bidirectional", batches: int = 282) -> Sequential:
+    """Return one of `MODELS`, ready to be trained on so many batches an epoch."""
     if kind == "SimpleRNN":
         recurrent = [SimpleRNN(64, dropout=0.2)]
     elif kind == "LSTM":
@@ -57,7 +58,7 @@ def build_model(kind: str = "Bidirectional") -> Sequential:
             Dense(1, activation="sigmoid"),
         ]
     )
-    steps = ExponentialDecay(0.003, decay_steps=282, decay_rate=0.8)  # 282 batches: an epoch
+    steps = ExponentialDecay(0.003, decay_steps=batches, decay_rate=0.8)
     model.compile(Adam(steps, clipnorm=1.0), loss="binary_crossentropy", metrics=["accuracy"])
     return model
 
@@ -69,18 +70,20 @@ def main(arguments: list[str] | None = None) -> dict:
         arguments,
         epochs=10,
         batch_size=64,
-        reviews=(20_000, "how many to train on"),
+        reviews=(20_000, "how many to train on", 2),
         quick={"epochs": 1, "reviews": 4_000},
     )
     reviews = film_reviews.Reviews(WORDS, LENGTH, limit=options.reviews)
+    trained_on = int(len(reviews.train[1]) * (1 - VALIDATION))
+    batches = -(-trained_on // options.batch_size)
 
     figures, histories = {}, {}
     for kind in MODELS:
         print(f"\n{kind}")
-        model = build_model(kind)
+        model = build_model(kind, batches)
         model.summary()
         histories[kind] = model.fit(
-            *reviews.train, batch_size=options.batch_size, epochs=options.epochs, validation_split=0.1
+            *reviews.train, batch_size=options.batch_size, epochs=options.epochs, validation_split=VALIDATION
         )
         loss, accuracy = model.evaluate(*reviews.test, batch_size=500, verbose=0)
         figures[kind] = {"accuracy": accuracy, "loss": loss, "parameters": model.count_params()}
@@ -99,4 +102,4 @@ def main(arguments: list[str] | None = None) -> dict:
 
 
 if __name__ == "__main__":
-    main()
+    common.run(main)

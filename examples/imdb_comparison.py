@@ -65,7 +65,7 @@ def main(arguments: list[str] | None = None) -> dict:
         arguments,
         epochs=3,
         batch_size=128,
-        reviews=(20_000, "how many to train on"),
+        reviews=(20_000, "how many to train on", 2),
         quick={"epochs": 2, "reviews": 8_000, "batch_size": 64},
     )
     reviews = film_reviews.Reviews(WORDS, LENGTH, options.reviews, padding="post", truncating="post")
@@ -102,10 +102,12 @@ def main(arguments: list[str] | None = None) -> dict:
     print(f"Naive Bayes on the same words: {figures['naive_bayes']:.4f}")
 
     figures["plot"] = options.figure("imdb_comparison.png")
-    plot_histories(histories, figures["plot"])
+    curves = plot_histories(histories)
+    curves.axes[-1].get_legend().remove()  # the same as beside, and it would cover curves
+    curves.savefig(figures["plot"])
     print(f"Curves: {figures['plot']}")
     return figures
 
 
 if __name__ == "__main__":
-    main()
+    common.run(main)

@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> dict:
         __doc__,
         arguments,
         epochs=3,
-        reviews=(20_000, "how many to train on"),
+        reviews=(20_000, "how many to train on", 2),
         length=(200, "how many words of a review are read"),
         batch_size=64,
         quick={"epochs": 2, "reviews": 8_000},
@@ -64,4 +64,4 @@ def main(arguments: list[str] | None = None) -> dict:
 
 
 if __name__ == "__main__":
-    main()
+    common.run(main)

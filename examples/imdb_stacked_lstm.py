@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> dict:
         arguments,
         epochs=10,
         batch_size=32,
-        reviews=(20_000, "how many to train on"),
+        reviews=(20_000, "how many to train on", 2),
         ask=(sys.stdin.isatty(), "score what you type; by default if you sit at a terminal"),
         quick={"epochs": 2, "reviews": 8_000},
     )
@@ -75,4 +75,4 @@ def main(arguments: list[str] | None = None) -> dict:
 
 
 if __name__ == "__main__":
-    main()
+    common.run(main)

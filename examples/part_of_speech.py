@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any, NamedTuple
 
 import common
@@ -104,8 +105,8 @@ def build_masked_model(tags: int, endings: bool) -> Model:
     return model
 
 
-def vocabulary(sentences: Sentences, size: int) -> dict[str, int]:
-    """Number the `size` most frequent words."""
+def vocabulary(sentences: Sentences, size: int | None = None) -> dict[str, int]:
+    """Number the `size` most frequent words, or all."""
     counts = Counter(word for sentence in sentences for word in sentence)
     return {word: i for i, (word, _) in enumerate(counts.most_common(size), start=FIRST)}
 
@@ -133,19 +134,20 @@ def most_frequent_tags(words: Sentences, tags: Sentences, unseen: Sentences) -> 
 
 
 def print_table(
-    names: list[str], accuracy: dict[str, np.ndarray], count: np.ndarray, overall: dict[str, float]
+    names: list[str], accuracy: dict[str, np.ndarray], count: np.ndarray, shares: dict[str, tuple[int, dict]]
 ) -> None:
-    """Print the share of words tagged right, of all and of each tag, the most frequent first."""
+    """Print the share of words tagged right, of all, of new ones, of each tag, the most frequent first."""
     print("\nWords of the test part that are tagged right:")
     print(f"{'':8}{'words':>7}" + "".join(f"{model:>17}" for model in accuracy))
-    print(f"{'all':8}{count.sum():7}" + "".join(f"{share:17.3f}" for share in overall.values()))
+    for part, (number, found) in shares.items():
+        print(f"{part:8}{number:7}" + "".join(f"{share:17.3f}" for share in found.values()))
     for i in np.argsort(-count, kind="stable"):
         if count[i]:
             print(f"{names[i]:8}{count[i]:7}" + "".join(f"{a[i]:17.3f}" for a in accuracy.values()))
 
 
-def load(options: common.Options) -> tuple[Part, Part, list[str], np.ndarray]:
-    """Return the parts to train on and to test with, the names of the tags, and the baseline's guesses."""
+def load(options: common.Options) -> tuple[Part, Part, list[str], np.ndarray, np.ndarray]:
+    """Return both parts, the tags' names, and of the words to test with the guesses and which are new."""
     try:
         train, test = treebank.load_data(options.treebank, tags=options.tags)
     except (ImportError, OSError, ValueError) as error:
@@ -163,7 +165,8 @@ def load(options: common.Options) -> tuple[Part, Part, list[str], np.ndarray]:
         )
 
     guesses = encode(most_frequent_tags(words, tags, test[0]), number, options.length)
-    return coded(words, tags), coded(*test), names, guesses
+    is_new = encode(test[0], vocabulary(words), options.length) == UNKNOWN
+    return coded(words, tags), coded(*test), names, guesses, is_new
 
 
 def train_taggers(
@@ -196,31 +199,31 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         masked_epochs=(6, "of the taggers with one output per word"),
         treebank=("turkish", "or nltk, or a file in the format CoNLL-U"),
         tags=("upos", "or xpos, the treebank's own"),
-        length=(250, "words of a sentence that are read"),
+        length=(250, "words of a sentence that are read", 2),
         sentences=(10**6, "at most, to train on"),
         quick={"epochs": 1, "masked_epochs": 4, "length": 100, "sentences": 1500},
     )
-    train, test, names, guesses = load(options)
+    train, test, names, guesses, is_new = load(options)
     print(f"{len(train.words):,} sentences to train on, {len(test.words):,} to test with, ", end="")
     print(f"{len(names) - 1} tags")
 
     is_word = test.words != 0
-    accuracy = {
-        "most frequent": accuracy_by_class(test.tags, to_categorical(guesses, len(names)), is_word)[0]
-    }
-    for name, scores in train_taggers(options, train, test, len(names)):
-        accuracy[name] = accuracy_by_class(test.tags, scores, is_word)[0]
+    baseline = "most frequent", to_categorical(guesses, len(names))
+    accuracy, figures, unseen = {}, {}, {}
+    for name, scores in chain([baseline], train_taggers(options, train, test, len(names))):
+        accuracy[name], count = accuracy_by_class(test.tags, scores, is_word)
+        right = scores.argmax(axis=-1) == test.tags
+        figures[name], unseen[name] = (float(right[where].mean()) for where in (is_word, is_new))
 
-    count = np.bincount(test.tags[is_word], minlength=len(names))
-    figures = {model: float(np.nansum(a * count) / count.sum()) for model, a in accuracy.items()}
-    print_table(names, accuracy, count, figures)
+    shares = {"all": (count.sum(), figures), "new": (is_new.sum(), unseen)}
+    print_table(names, accuracy, count, shares)
     frequent = [i for i in np.argsort(-count) if count[i] >= MIN_DRAWN]
     drawn = {m: {"all": figures[m]} | {names[i]: a[i] for i in frequent} for m, a in accuracy.items()}
     plot = options.figure("part_of_speech.png")
     plot_bars(drawn, plot, "words tagged right")
     print(f"\nThe same as bars: {plot}")
-    return figures | {"plot": plot}
+    return figures | {"new words": unseen, "plot": plot}
 
 
 if __name__ == "__main__":
-    main()
+    common.run(main)

@@ -161,7 +161,7 @@ def print_terms(text: str, terms: Terms, dh: np.ndarray) -> None:
 
 def main(arguments: list[str] | None = None) -> dict:
     """Compute one gradient in four ways, print the differences and the terms, draw the terms."""
-    options = common.options(__doc__, arguments, start=(3000, "where in the text to begin"), quick={})
+    options = common.options(__doc__, arguments, start=(3000, "where in the text to begin", 0), quick={})
     text = read_text(options.start)
     print(f"Reads {text[:-1]!r}\nand should guess {text[-1]!r}.")
     letters = np.array([common.ALPHABET.index(a) for a in text])
@@ -183,7 +183,7 @@ def main(arguments: list[str] | None = None) -> dict:
     )
     terms, dh = backward(x, y, h, weights)
     print_terms(text, terms, dh)
-    # The norms for b are those for W: each x_t has the length 1.
+    # A single term for b is as long as that for W, since each x_t has the length 1; it is not drawn.
     sizes = {f"dL/d{name}": norms(terms._asdict()[name]) for name in "UW"}
     earlier = {f"dL/d{name}": norms(terms._asdict()[name].cumsum(axis=0)) for name in "UW"}
     plot = options.figure("rnn_by_hand.png")
@@ -200,4 +200,4 @@ def main(arguments: list[str] | None = None) -> dict:
 
 
 if __name__ == "__main__":
-    main()
+    common.run(main)

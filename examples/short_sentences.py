@@ -149,7 +149,7 @@ def main(arguments: list[str] | None = None) -> dict:
         epochs=10,
         batch_size=32,
         corpus=("rotten-tomatoes", f"{', '.join(CORPORA)}, or a file of your own"),
-        sentences=(1_000_000, "train on no more than this"),
+        sentences=(1_000_000, "train on no more than this", 2),
         reader=(bool, "train the second network too; by default for rotten-tomatoes"),
         reviews=(20_000, "IMDB reviews that it reads first"),
         review_epochs=(3, "times it reads them"),
@@ -212,4 +212,4 @@ def table(figures: dict) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    main()
+    common.run(main)

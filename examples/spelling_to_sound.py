@@ -136,7 +136,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         units=(256, "of encoder and decoder each"),
         rate=(0.002, "of learning, at the beginning"),
         width=(4, "of the beam"),
-        words=(10**6, "at most, to train on"),
+        words=(10**6, "at most, to train on", 2),
         test_words=(10**6, "at most, to test with"),
         say=("through tinyrnn", "words to say at the end"),
         quick={"epochs": 5, "units": 96, "words": 8000, "test_words": 1000, "rate": 0.005},
@@ -153,7 +153,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     print(f"{len(words):,} words ({len(y):,} pronunciations) to train on, {len(unseen):,} held out\n")
 
     model, encoder, decoder = build_model(len(names), options.units)
-    held_back = len(y) // 50
+    held_back = max(1, len(y) // 50)
     steps = options.epochs * -(-(len(y) - held_back) // options.batch_size)
     optimizer = tinyrnn.optimizers.Adam(CosineDecay(options.rate, steps), clipnorm=1.0)
     model.compile(optimizer, loss="sparse_categorical_crossentropy", metrics=["accuracy"])
@@ -185,4 +185,4 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    common.run(main)

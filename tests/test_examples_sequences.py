@@ -182,6 +182,10 @@ def test_part_of_speech(tmp_path, monkeypatch, capsys):
     printed = capsys.readouterr().out
     assert "288 sentences to train on, 72 to test with, 4 tags" in printed
     assert f"{figures['masked']:.3f}" in printed
+    new = figures["new words"]  # they are all nouns or verbs, and their endings say which
+    assert new["most frequent"] < 0.7
+    assert new["masked"] < 0.9 < new["masked, endings"]
+    assert f"{new['masked']:17.3f}{new['masked, endings']:17.3f}\n" in printed
 
 
 @pytest.mark.parametrize(("typed", "message"), [("gone.conllu", "gone.conllu"), ("b.conllu", "10 columns")])

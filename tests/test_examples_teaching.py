@@ -137,8 +137,8 @@ def test_gradients_of_stacked_layers(small_imdb, tmp_path, capsys):
         norms = result[when]
         assert list(norms) == names
         assert all(values.shape == (9,) and (values > 0).all() for values in norms.values())
-        first, last = norms["rnn_4/h"][[0, -1]]
-        assert result["factors"][when]["rnn_4/h"] == pytest.approx((first / last) ** (1 / 8))
+        for name, values in norms.items():  # from step 8 back to the first: the last tenth builds up
+            assert result["factors"][when][name] == pytest.approx((values[0] / values[7]) ** (1 / 7))
     assert (tmp_path / "deep_rnn.png").exists()
     out = capsys.readouterr().out
     assert "(None, 9, 32)" in out
@@ -225,6 +225,13 @@ def test_gradients_vanish_and_explode_as_the_initialisation_lets_expect(gradient
     assert numbers["SimpleRNN, relu: orthogonal"]["factor"] == pytest.approx(0.5**0.5, abs=0.05)
     gates = [numbers[f"gates: LSTM, forget bias {bias}"]["factor"] for bias in (0, 1, 4)]
     assert gates == sorted(gates)
+    cells = [numbers[f"cell state: LSTM, forget bias {bias}"]["factor"] for bias in (0, 1, 4)]
+    assert cells == sorted(cells)
+    assert cells[0] < 0.75 < cells[1] < 1.0 < cells[2]
+    # Of the h's the loss sees the last alone; those before act through the next step's gates.
+    h, c = (result["norms"][panel]["LSTM, forget bias 4"] for panel in ("gates", "cell state"))
+    assert h[-4] < 0.1 * h[-1]
+    assert c[-4] > 0.9 * c[-1]
     assert (
         numbers["gates: GRU, update bias 0"]["ratio"] < 1e-9 < numbers["gates: GRU, update bias 4"]["ratio"]
     )

@@ -282,8 +282,8 @@ def _panels(keys: Iterable[str]) -> list[str]:
 
 def _grid(panels: int) -> tuple[Any, list]:
     """Return a figure of so many panels, in rows of at most `COLUMNS`, and the panels."""
-    columns = min(COLUMNS, panels)
-    rows = math.ceil(panels / columns)
+    rows = math.ceil(panels / COLUMNS)
+    columns = math.ceil(panels / rows)  # four are two rows of two
     figure, grid = _new_figure(PANEL[0] * columns, PANEL[1] * rows, rows, columns)
     for axes in grid[panels:]:
         axes.remove()
