@@ -120,7 +120,7 @@ def kept_elsewhere(file):
 
 def assembled_elsewhere(file):
     layout = h5py.VirtualLayout((8,), "u1")
-    layout[:] = h5py.VirtualSource("/tmp/other.h5", "y", (8,))
+    layout[:] = h5py.VirtualSource("other.h5", "y", (8,))
     file.create_virtual_dataset("x", layout)
 
 
