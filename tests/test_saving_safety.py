@@ -117,9 +117,7 @@ def test_no_pickle_is_read(members, tmp_path):
 def test_paths_out_of_the_archive_are_nothing_to_it(members, tmp_path):
     (tmp_path / "folder").mkdir()
     path = tmp_path / "folder" / "m.keras"
-    path.write_bytes(
-        packed(members | {"../outside": b"x", "/outside": b"x", "assets/../../y": b"x"})
-    )
+    path.write_bytes(packed(members | {"../outside": b"x", "/outside": b"x", "assets/../../y": b"x"}))
     load_model(path)
     assert [p.name for p in tmp_path.rglob("*")] == ["folder", "m.keras"]
     refused(
