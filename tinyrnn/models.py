@@ -426,7 +426,7 @@ class Model(Trainer, Layer):
         """Return a model like this one of what `copy` makes of each layer; input layers are cloned."""
         if self._graph is None:
             raise ValueError(f"{self.name}: a model as a class copies its layers itself; no clone_function")
-        copies = {layer: (_clone if isinstance(layer, InputLayer) else copy)(layer) for layer in self.layers}
+        copies = {layer: _copied_by(copy, layer) for layer in self.layers}
         inputs = [copies[x.call.layer].output for x in self._graph.inputs]
         outputs = self._graph.run(inputs, lambda layer, *args, **kwargs: copies[layer](*args, **kwargs))
         inputs = map_leaves(lambda x: copies[x.call.layer].output, self._graph.input_nest)
@@ -480,6 +480,10 @@ def clone_model(model: Model, clone_function: Callable[[Layer], Layer] | None = 
 
 def _clone(layer: Layer) -> Layer:
     return layer.clone()
+
+
+def _copied_by(copy: Callable[[Layer], Layer], layer: Layer) -> Layer:
+    return _clone(layer) if isinstance(layer, InputLayer) else copy(layer)
 
 
 def model_from_json(json_string: str, custom_objects: Mapping[str, Any] | None = None) -> Model:
@@ -611,8 +615,7 @@ class Sequential(Model):
 
     def _of_copies(self, copy: Callable[[Layer], Layer], **changes: Any) -> Sequential:
         settings = {"trainable": self.trainable, "name": self.name, "dtype": self.dtype}
-        copies = [(_clone if isinstance(x, InputLayer) else copy)(x) for x in self._layers]
-        return type(self)(copies, **(settings | changes))
+        return type(self)([_copied_by(copy, layer) for layer in self._layers], **(settings | changes))
 
     def get_config(self) -> dict[str, Any]:
         """Return what `from_config` needs to make this model again, without its weights."""

@@ -13,7 +13,9 @@ import numpy as np
 
 from tinyrnn.autograd import no_grad
 
-__all__ = ["go_on", "progress_of"]
+__all__ = ["checked", "go_on", "progress_of"]
+
+COUNTS = int | float | np.ndarray | np.generic  # what a metric counts in
 
 
 def progress_of(model: Any, epoch: int, batch: int) -> dict[str, Any]:
@@ -99,22 +101,14 @@ def _learning_rate(model: Any) -> list:
 
 
 def _counted(metric: Any) -> dict[str, Any]:
-    """Return what a metric has added up: the numbers, arrays, lists and metrics among its attributes."""
-    found = {name: _plain(value) for name, value in vars(metric).items()}
-    return {name: value for name, value in found.items() if value is not NOTHING}
-
-
-NOTHING = object()
-
-
-def _plain(value: Any) -> Any:
-    """Return numbers, arrays, lists of them, and what a metric within a metric has counted."""
-    if isinstance(value, int | float | np.ndarray | np.generic):
-        return value
-    if isinstance(value, list):
-        items = [_plain(item) for item in value]
-        return NOTHING if NOTHING in items else items
-    return _counted(value) if hasattr(value, "update_state") else NOTHING
+    """Return what a metric has added up: numbers, arrays, lists of these, and what a metric within has."""
+    found: dict[str, Any] = {}
+    for name, value in vars(metric).items():
+        if hasattr(value, "update_state"):
+            found[name] = _counted(value)
+        elif all(isinstance(item, COUNTS) for item in (value if isinstance(value, list) else [value])):
+            found[name] = value
+    return found
 
 
 def _set_counted(metric: Any, counted: dict[str, Any]) -> None:

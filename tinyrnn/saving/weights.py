@@ -189,10 +189,9 @@ def load(model: Layer, file: hdf5.Group, skip_mismatch: bool = False) -> Any:
         raise ValueError("; ".join(problems[:3]) + more)
     for problem in problems:
         warn_user(f"skipped: {problem}")
-    # From here to the last line nothing may fail.
     states = [state for place in places for state in _generator_states(place, file)]
     excluded, progress = _excluded(model, file), _progress(file)
-    assign(found)
+    assign(found)  # all has been checked: from here on nothing may fail
     for generator, state in states:
         generator.bit_generator.state = state
     if excluded is not None:
@@ -305,8 +304,7 @@ def _with_arrays(nest: Any, file: hdf5.Group) -> Any:
     if isinstance(nest, list):
         return [_with_arrays(value, file) for value in nest]
     if isinstance(nest, dict):
-        is_array = set(nest) == {"__array__"}
-        if is_array:
+        if set(nest) == {"__array__"}:
             return file[nest["__array__"]].read()
         return {key: _with_arrays(value, file) for key, value in nest.items()}
     return nest
