@@ -97,6 +97,10 @@ class Printer:
         return source
 
     @staticmethod
+    def _power(base: str, exponent: str) -> str:
+        return f"{base} ** {exponent}"
+
+    @staticmethod
     def _call(name: str, args: list[str], settings: dict[str, Any]) -> str:
         return f"ops.{name}({', '.join(args + [f'{key}={value!r}' for key, value in settings.items()])})"
 
@@ -143,5 +147,5 @@ class Printer:
         if e.op == "square":
             return f"{args[0]} * {args[0]}"
         if e.op == "power":
-            return f"{args[0]} ** {self._number(dict(e.static)['exponent'])}"
+            return self._power(args[0], self._number(dict(e.static)["exponent"]))
         return self._call(e.op, args, dict(e.static))
