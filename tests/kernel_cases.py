@@ -7,6 +7,8 @@ from tinyrnn import activations, ops, recurrent
 from tinyrnn.autograd import Tensor, grad
 from tinyrnn.recurrent import cells
 
+ON_HOST = [kernel for kernel in recurrent.KERNELS if kernel != "gpu"]
+
 # --- cells to try -----------------------------------------------------------------------------------------
 
 

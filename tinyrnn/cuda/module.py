@@ -11,7 +11,7 @@ import numpy as np
 
 from tinyrnn.backend import array_module
 
-__all__ = ["Kernel", "own", "read_source", "source"]
+__all__ = ["Kernel", "device_attribute", "own", "read_source", "source"]
 
 OPTIONS = ("--std=c++17",)
 
@@ -101,3 +101,9 @@ def _as_argument(x: Any) -> Any:
 def own(x: Any) -> Any:
     """Return `x` as an array without gaps, itself if it is one."""
     return array_module(x).ascontiguousarray(x)
+
+
+@functools.cache
+def device_attribute(xp: ModuleType, name: str) -> int:
+    """Return a property of the current device, by CUDA's name of it in CuPy's spelling."""
+    return int(xp.cuda.Device().attributes[name])

@@ -38,7 +38,7 @@ class RNN(Layer):
         Accepted for old programs; the result is the same either way.
     zero_output_for_mask : bool
         Output zeros at masked steps, where otherwise the output before them is repeated.
-    kernel : {"auto", "unrolled", "array", "cpu"}
+    kernel : {"auto", "unrolled", "array", "cpu", "gpu"}
         How to run, see `tinyrnn.recurrent`. What was chosen, and why, is in `kernel_choice`.
 
     Notes

@@ -21,8 +21,9 @@ with_x   bool                    whether the gradient of the input is wanted
 outputs  (B, T, units)           the first state after every step
 ======== ======================= ===================================================================
 
-except `unrolled`, which is a graph of tensors and needs no `backward`. `cpu` also takes a `Projection` in
-the place of ``xz``, what the input gives not yet computed, and returns the gradients of its parts.
+except `unrolled`, which is a graph of tensors and needs no `backward`. `cpu` and `gpu` also take a
+`Projection` in the place of ``xz``, what the input gives not yet computed, and return the gradients of its
+parts.
 """
 
 from __future__ import annotations
@@ -30,17 +31,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from tinyrnn import ops
 from tinyrnn.autograd import Tensor, grad, is_recording, primitive
+from tinyrnn.backend import array_module
 from tinyrnn.naming import nearest
-from tinyrnn.recurrent import array, cpu, unrolled
+from tinyrnn.recurrent import array, cpu, gpu, unrolled
 from tinyrnn.recurrent.cells import Cell
 from tinyrnn.recurrent.projection import Projection
 from tinyrnn.recurrent.trace import TraceError
 
 __all__ = ["KERNELS", "Cell", "Choice", "Projection", "choose", "run"]
 
-KERNELS = {"unrolled": unrolled, "array": array, "cpu": cpu}
+KERNELS = {"unrolled": unrolled, "array": array, "cpu": cpu, "gpu": gpu}
 
 
 class Choice(NamedTuple):
@@ -50,19 +54,21 @@ class Choice(NamedTuple):
     reason: str
 
 
-def choose(cell: Cell, kernel: str = "auto") -> Choice:
+def choose(cell: Cell, kernel: str = "auto", U: Any = None) -> Choice:
     """Choose the kernel that runs `cell`.
 
     Parameters
     ----------
     cell : Cell
-    kernel : {"auto", "unrolled", "array", "cpu"}
+    kernel : {"auto", "unrolled", "array", "cpu", "gpu"}
         ``"auto"`` takes the fastest that can; the choice says why.
+    U : array or Tensor (units, G * units), optional
+        The recurrent kernel, which is where the sequence will run; on the host by default.
 
     Raises
     ------
     ValueError
-        For an unknown kernel.
+        For an unknown kernel, or one for another device than the weights are on.
     TraceError
         If the kernel asked for cannot run this cell.
     """
@@ -70,6 +76,9 @@ def choose(cell: Cell, kernel: str = "auto") -> Choice:
         return Choice(kernel, "asked for")
     if kernel not in ("auto", *KERNELS):
         raise ValueError(f"unknown kernel {kernel!r}{nearest(kernel, ('auto', *KERNELS))}")
+    here, elsewhere = ("cpu", "gpu") if array_module(ops.to_array(U)) is np else ("gpu", "cpu")
+    if kernel == elsewhere:
+        raise ValueError(f"kernel={kernel!r}: the weights are on the {here}; see tinyrnn.set_device")
     if unrolled.is_watching():
         return Choice("unrolled", "every state is being looked at")
     try:
@@ -78,6 +87,8 @@ def choose(cell: Cell, kernel: str = "auto") -> Choice:
         if kernel != "auto":
             raise TraceError(f"kernel={kernel!r} cannot run a {type(cell).__name__}: {error}") from error
         return Choice("unrolled", f"no kernel can be derived from {type(cell).__name__}: {error}")
+    if here == "gpu" and kernel != "array":
+        return Choice("gpu", gpu.describe(cell, ops.to_array(U)))
     if kernel != "auto":
         return Choice(kernel, "asked for")
     return Choice("cpu", "compiled from the cell's equations: the fastest on a CPU")
@@ -110,7 +121,7 @@ def run(
         After the last step processed.
     """
     if isinstance(xz, Projection):
-        xz = xz.compute() if kernel != "cpu" else xz.looked_up() if xz.masks is not None else xz
+        xz = _prepared(xz, kernel)
     if kernel == "unrolled":
         return unrolled.run(cell, xz, U, b_r, params, states0, mask, rec_mask, reverse)
     projection = xz if isinstance(xz, Projection) else None
@@ -124,6 +135,13 @@ def run(
         kernel=kernel, keep=keep,
     )  # fmt: skip
     return outputs, states
+
+
+def _prepared(xz: Projection, kernel: str) -> Any:
+    """Return what a kernel takes of a projection: all of it, one without ids or masks, or its value."""
+    if kernel == "cpu":
+        return xz if xz.masks is None else xz.looked_up()
+    return xz.looked_up() if kernel == "gpu" and xz.masks is None else xz.compute()
 
 
 def _unpack(cell: Cell, inputs: Sequence, form: Projection | None = None, n_parts: int = 1) -> tuple:

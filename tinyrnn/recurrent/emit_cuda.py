@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 from tinyrnn.recurrent.cells import Cell
 from tinyrnn.recurrent.emit import Printer
 from tinyrnn.recurrent.trace import Expr, Stage, Trace, names, visit
 
-__all__ = ["CudaPrinter", "emit_step"]
+__all__ = ["CudaPrinter", "StepSource", "emit_step"]
+
+
+class StepSource(NamedTuple):
+    """What `persistent.cu` and `stepwise.cu` go on, for one cell.
+
+    Attributes
+    ----------
+    text : str
+        The cell's sizes, its step and its derivative.
+    tape : int
+        How many numbers of a step the way back needs.
+    joint : bool
+        Whether the gradient of what the input gives a gate is always that of what the state gives it.
+    """
+
+    text: str
+    tape: int
+    joint: bool
 
 
 class CudaPrinter(Printer):
@@ -39,8 +57,8 @@ class CudaPrinter(Printer):
         return f"ops_{name}({', '.join(args + limits)})"
 
 
-def emit_step(cell: Cell, formulas: Trace) -> str:
-    """Return the text that `persistent.cu` and `stepwise.cu` go on: a cell's sizes, its step and its derivative.
+def emit_step(cell: Cell, formulas: Trace) -> StepSource:
+    """Return the step of a cell, and its derivative, as CUDA C.
 
     All values are those of one unit of one row, in arrays by gate, state or parameter. The *tape* holds what
     the way back needs: what the step saves, what the late input saves, the states but the first. Derivatives
@@ -55,22 +73,22 @@ def emit_step(cell: Cell, formulas: Trace) -> str:
         "GATES": len(cell.gates), "EARLY": len(cell.gates) - len(cell.late_gates),
         "STATES": len(cell.states), "PARAMS": len(cell.params), "TAPE": len(saved) + len(kept),
     }  # fmt: skip
+    joint = _is_joint(cell, stages)
     head = [
-        f"// {ascii(type(cell).__name__)}: x and r by gate ({_listed(cell.gates)}), s by state "
+        f"// {type(cell).__name__!a}: x and r by gate ({_listed(cell.gates)}), s by state "
         f"({_listed(cell.states)}), p by parameter ({_listed(cell.params)}).",
         *(f"constexpr int {name} = {value};" for name, value in sizes.items()),
-        f"constexpr bool JOINT = {str(is_joint(cell, formulas)).lower()};  // d_x is d_r",
+        f"#define HAS_LATE {int(formulas.late is not None)}",
+        f"constexpr bool JOINT = {str(joint).lower()};  // d_x is d_r",
     ]
     first = len(formulas.step.saved)
     late = formulas.late or Stage((), (), {})
     functions = _stage("step", cell, formulas.step, 0, tape, tape)
     functions += _stage("late", cell, late, first, tape, {})
-    return "\n\n".join(["\n".join(head), *functions]) + "\n"
+    return StepSource("\n\n".join(["\n".join(head), *functions]) + "\n", sizes["TAPE"], joint)
 
 
-def is_joint(cell: Cell, formulas: Trace) -> bool:
-    """Whether the gradient of what the input gives a gate is always that of what the state gives it."""
-    stages = [formulas.step] + ([formulas.late] if formulas.late else [])
+def _is_joint(cell: Cell, stages: list[Stage]) -> bool:
     return all(
         stage.gradients.get(f"x_{gate}") is stage.gradients.get(f"r_{gate}")
         for stage in stages

@@ -9,6 +9,7 @@
 // xz, d_xz, d_rz       batch, time, gates, units      mask        batch, time; null: all steps count
 // outputs, before      batch, time, units             factors     gates, batch, units: recurrent dropout, or null
 // late                 batch, time, units             params      params, units
+// x_bias, r_bias       gates, units; or null
 // tape                 batch, time, TAPE, units       d_params    batch, params, units
 // states0, finals      states, batch, units           d_x_bias    batch, gates, units; the same d_r_bias
 //
@@ -71,8 +72,8 @@ struct Block {
 };
 
 extern "C" __global__ void __launch_bounds__(THREADS) forward(
-    const real* xz, const real* kernel, const real* bias, const real* params, const real* states0,
-    const unsigned char* mask, const real* factors, real* outputs, real* finals, real* tape, real* before,
+    const real* xz, const real* x_bias, const real* kernel, const real* r_bias, const real* params,
+    const real* states0, const unsigned char* mask, const real* factors, real* outputs, real* finals, real* tape, real* before,
     real* late, index batch, index length, int reverse) {
     extern __shared__ __align__(16) unsigned char memory[];
     const Block block(memory);
@@ -82,14 +83,15 @@ extern "C" __global__ void __launch_bounds__(THREADS) forward(
     block.take(held, kernel + threadIdx.x, COLUMNS);
     const real* vector = block.vectors + (factors ? gate * PADDED : 0);
 
-    real s[STATES], p[PARAMS + 1], b[GATES], factor[GATES], x_ahead[GATES];
+    real s[STATES], p[PARAMS + 1], x_b[GATES], r_b[GATES], factor[GATES], x_ahead[GATES];
 #pragma unroll
     for (int k = 0; k < STATES; ++k) s[k] = block.steps ? states0[(k * batch + row) * UNITS + unit] : real(0);
 #pragma unroll
     for (int k = 0; k < PARAMS; ++k) p[k] = params[k * UNITS + unit];
 #pragma unroll
     for (int g = 0; g < GATES; ++g) {
-        b[g] = bias ? bias[g * UNITS + unit] : real(0);
+        x_b[g] = x_bias ? x_bias[g * UNITS + unit] : real(0);
+        r_b[g] = r_bias ? r_bias[g * UNITS + unit] : real(0);
         factor[g] = factors ? factors[(g * batch + row) * UNITS + unit] : real(1);
     }
     const index first = reverse ? length - 1 : 0, ahead = reverse ? -1 : 1;
@@ -112,7 +114,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) forward(
         const bool valid = valid_ahead;
         real x[GATES], values[TAPE + 1];
 #pragma unroll
-        for (int g = 0; g < GATES; ++g) x[g] = x_ahead[g];
+        for (int g = 0; g < GATES; ++g) x[g] = x_ahead[g] + x_b[g];
         if (step + 1 < length) {
             x_at += ahead * COLUMNS;
 #pragma unroll
@@ -127,7 +129,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) forward(
             __syncthreads();
             real r[GATES];
 #pragma unroll
-            for (int g = 0; g < EARLY; ++g) r[g] = block.products[g * UNITS + unit] + b[g];
+            for (int g = 0; g < EARLY; ++g) r[g] = block.products[g * UNITS + unit] + r_b[g];
             if (EARLY < GATES) {
                 if (block.steps) {
                     real v[1] = {};
@@ -140,7 +142,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) forward(
                     block.products[threadIdx.x] = multiply(held, block.rest, vector);
                 __syncthreads();
 #pragma unroll
-                for (int g = EARLY; g < GATES; ++g) r[g] = block.products[g * UNITS + unit] + b[g];
+                for (int g = EARLY; g < GATES; ++g) r[g] = block.products[g * UNITS + unit] + r_b[g];
             }
             if (block.steps) {
                 real next[STATES];

@@ -154,7 +154,7 @@ constexpr int LATE = GATES - EARLY;
 
 // Where a step's arrays begin, and what it is: the same for all kernels of the way forward.
 struct Step {
-    const real *xz, *kernel, *bias, *params;
+    const real *xz, *x_bias, *r_bias, *params;
     const unsigned char* mask;
     const real *factors, *h;  // the first state before the step
     real *states, *outputs, *tape, *before, *late, *r;
@@ -166,7 +166,7 @@ struct Step {
 
     INLINE void gather(index row, int unit, real* x, real* s, real* p) const {
 #pragma unroll
-        for (int g = 0; g < GATES; ++g) x[g] = xz[(at(row) * GATES + g) * units + unit];
+        for (int g = 0; g < GATES; ++g) x[g] = xz[(at(row) * GATES + g) * units + unit] + (x_bias ? x_bias[g * units + unit] : real(0));
         s[0] = h[row * h_stride + unit];
 #pragma unroll
         for (int k = 1; k < STATES; ++k) s[k] = states[(k * batch + row) * units + unit];
@@ -174,18 +174,20 @@ struct Step {
         for (int k = 0; k < PARAMS; ++k) p[k] = params[k * units + unit];
     }
     INLINE real biased(real product, int gate, int unit) const {
-        return bias ? product + bias[gate * units + unit] : product;
+        return r_bias ? product + r_bias[gate * units + unit] : product;
     }
 };
 
 #define FORWARD_ARGUMENTS                                                                                  \
-    const real *xz, const real *kernel, const real *bias, const real *params, const unsigned char *mask,   \
-        const real *factors, const real *first_h, index h_at, index h_stride, real *states, real *outputs, \
-        real *tape, real *before, real *late, real *r, index batch, index length, index t, index units
+    const real *xz, const real *x_bias, const real *kernel, const real *r_bias, const real *params,        \
+        const unsigned char *mask, const real *factors, const real *first_h, index h_at, index h_stride,   \
+        real *states, real *outputs, real *tape, real *before, real *late, real *r, index batch,           \
+        index length, index units, index t
 #define FORWARD_STEP                                                                                       \
-    {xz, kernel, bias, params, mask, factors, first_h + h_at, states, outputs, tape, before, late, r,      \
+    {xz, x_bias, r_bias, params, mask, factors, first_h + h_at, states, outputs, tape, before, late, r,    \
      h_stride, batch, length, t, (int)units}
 
+#if HAS_LATE
 // For a cell with late gates: the early products, and what the late gates' kernel multiplies.
 extern "C" __global__ void __launch_bounds__(Tile<EARLY ? EARLY : 1>::THREADS) forward_late(FORWARD_ARGUMENTS) {
     extern __shared__ __align__(16) unsigned char memory[];
@@ -209,6 +211,7 @@ extern "C" __global__ void __launch_bounds__(Tile<EARLY ? EARLY : 1>::THREADS) f
         late[step.at(row) * units + unit] = out[0];
     });
 }
+#endif
 
 extern "C" __global__ void __launch_bounds__(Tile<LATE ? LATE : GATES>::THREADS) forward(FORWARD_ARGUMENTS) {
     extern __shared__ __align__(16) unsigned char memory[];
@@ -256,7 +259,7 @@ extern "C" __global__ void __launch_bounds__(Tile<LATE ? LATE : GATES>::THREADS)
 extern "C" __global__ void __launch_bounds__(Tile<EARLY ? EARLY : 1>::THREADS) backward(
     const real* kernel, const real* params, const unsigned char* mask, const real* factors, const real* before,
     const real* tape, const real* d_outputs, real* d_states, real* d_xz, real* d_rz, real* d_params,
-    index batch, index length, index t_done, index t, index units) {
+    index batch, index length, index units, index t_done, index t) {
     extern __shared__ __align__(16) unsigned char memory[];
     real* shared = reinterpret_cast<real*>(memory);
     constexpr int COUNT = EARLY ? EARLY : 1;
@@ -301,11 +304,12 @@ extern "C" __global__ void __launch_bounds__(Tile<EARLY ? EARLY : 1>::THREADS) b
     });
 }
 
+#if HAS_LATE
 // For a cell with late gates: what these give of step `t`, after `backward`.
 extern "C" __global__ void __launch_bounds__(Tile<LATE ? LATE : 1>::THREADS) backward_late(
     const real* kernel, const real* params, const unsigned char* mask, const real* factors, const real* before,
     const real* tape, real* d_states, real* d_xz, real* d_rz, real* d_params, index batch, index length,
-    index t, index units) {
+    index units, index t) {
     extern __shared__ __align__(16) unsigned char memory[];
     real* shared = reinterpret_cast<real*>(memory);
     constexpr int COUNT = LATE ? LATE : 1, FIRST = LATE ? EARLY : 0;
@@ -339,3 +343,4 @@ extern "C" __global__ void __launch_bounds__(Tile<LATE ? LATE : 1>::THREADS) bac
         for (int k = 0; k < PARAMS; ++k) d_params[(row * PARAMS + k) * units + unit] += d_p[k];
     });
 }
+#endif
