@@ -1,6 +1,6 @@
 // The elementwise functions of tinyrnn.ops, for numbers of the type `real`. Comparisons give 0 or 1.
 
-typedef long long index;  // of an element: arrays may have more than 2^31
+typedef long long Index;  // of an element: arrays may have more than 2^31
 
 #define INLINE __device__ __forceinline__
 

@@ -74,11 +74,11 @@ struct Block {
 extern "C" __global__ void __launch_bounds__(THREADS) forward(
     const real* xz, const real* x_bias, const real* kernel, const real* r_bias, const real* params,
     const real* states0, const unsigned char* mask, const real* factors, real* outputs, real* finals, real* tape, real* before,
-    real* late, index batch, index length, int reverse) {
+    real* late, Index batch, Index length, int reverse) {
     extern __shared__ __align__(16) unsigned char memory[];
     const Block block(memory);
     const int unit = block.unit, gate = block.gate;
-    const index row = blockIdx.x;
+    const Index row = blockIdx.x;
     real held[HELD + 1];  // not of length 0
     block.take(held, kernel + threadIdx.x, COLUMNS);
     const real* vector = block.vectors + (factors ? gate * PADDED : 0);
@@ -94,7 +94,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) forward(
         r_b[g] = r_bias ? r_bias[g * UNITS + unit] : real(0);
         factor[g] = factors ? factors[(g * batch + row) * UNITS + unit] : real(1);
     }
-    const index first = reverse ? length - 1 : 0, ahead = reverse ? -1 : 1;
+    const Index first = reverse ? length - 1 : 0, ahead = reverse ? -1 : 1;
     const real* x_at = xz + (row * length + first) * COLUMNS + unit;
 #pragma unroll
     for (int g = 0; g < GATES; ++g) x_ahead[g] = block.steps ? x_at[g * UNITS] : real(0);
@@ -109,8 +109,8 @@ extern "C" __global__ void __launch_bounds__(THREADS) forward(
     };
     if (block.steps) hand_out(s[0], 0, EARLY);
 
-    for (index step = 0; step < length; ++step) {
-        const index at = row * length + first + ahead * step;
+    for (Index step = 0; step < length; ++step) {
+        const Index at = row * length + first + ahead * step;
         const bool valid = valid_ahead;
         real x[GATES], values[TAPE + 1];
 #pragma unroll
@@ -167,12 +167,12 @@ extern "C" __global__ void __launch_bounds__(THREADS) forward(
 extern "C" __global__ void __launch_bounds__(THREADS) backward(
     const real* kernel, const real* params, const unsigned char* mask, const real* factors,
     const real* before, const real* tape, const real* d_outputs, const real* d_finals, real* d_xz,
-    real* d_rz, real* d_states0, real* d_x_bias, real* d_r_bias, real* d_params, index batch, index length,
+    real* d_rz, real* d_states0, real* d_x_bias, real* d_r_bias, real* d_params, Index batch, Index length,
     int reverse) {
     extern __shared__ __align__(16) unsigned char memory[];
     const Block block(memory);
     const int unit = block.unit, gate = block.gate;
-    const index row = blockIdx.x;
+    const Index row = blockIdx.x;
     real held[HELD + 1];
     block.take(held, kernel + unit * COLUMNS + gate * UNITS, 1);
     const real* vector = block.vectors + gate * PADDED;
@@ -186,10 +186,10 @@ extern "C" __global__ void __launch_bounds__(THREADS) backward(
 #pragma unroll
     for (int g = 0; g < GATES; ++g) factor[g] = factors ? factors[(g * batch + row) * UNITS + unit] : real(1);
 
-    const index last = reverse ? 0 : length - 1, ahead = reverse ? 1 : -1;
+    const Index last = reverse ? 0 : length - 1, ahead = reverse ? 1 : -1;
     real values_ahead[TAPE + 1], h_ahead = 0, d_y_ahead = 0;
     bool valid_ahead = true;
-    auto look_ahead = [&](index at) {
+    auto look_ahead = [&](Index at) {
         valid_ahead = !mask || mask[at];
         if (!block.steps) return;
 #pragma unroll
@@ -207,8 +207,8 @@ extern "C" __global__ void __launch_bounds__(THREADS) backward(
     };
     look_ahead(row * length + last);
 
-    for (index step = 0; step < length; ++step) {
-        const index at = row * length + last + ahead * step;
+    for (Index step = 0; step < length; ++step) {
+        const Index at = row * length + last + ahead * step;
         const bool valid = valid_ahead;
         const real h = h_ahead;
         real values[TAPE + 1];

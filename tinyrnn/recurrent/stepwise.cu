@@ -27,33 +27,33 @@ struct Tile {
 struct Forward {  // rows of a state, with COPIES for factors, and columns of the kernel
     static constexpr int COPIES_PER_GATE = DROPS;
     const real *h, *kernel, *factors;
-    index h_stride, batch;
+    Index h_stride, batch;
     int units, first_gate;
-    INLINE real a(int copy, index row, int k) const {
+    INLINE real a(int copy, Index row, int k) const {
         const real x = h[row * h_stride + k];
         return DROPS ? x * factors[((first_gate + copy) * batch + row) * units + k] : x;
     }
     INLINE real b(int gate, int unit, int k) const {
-        return kernel[((index)k * GATES + first_gate + gate) * units + unit];
+        return kernel[((Index)k * GATES + first_gate + gate) * units + unit];
     }
 };
 
 struct Backward {  // gradients of the gates, and rows of the kernel
     static constexpr int COPIES_PER_GATE = 1;
     const real *d_r, *kernel;
-    index d_r_stride;
+    Index d_r_stride;
     int units, first_gate;
-    INLINE real a(int copy, index row, int k) const {
-        return d_r[row * d_r_stride + (index)(first_gate + copy) * units + k];
+    INLINE real a(int copy, Index row, int k) const {
+        return d_r[row * d_r_stride + (Index)(first_gate + copy) * units + k];
     }
     INLINE real b(int gate, int unit, int k) const {
-        return kernel[((index)unit * GATES + first_gate + gate) * units + k];
+        return kernel[((Index)unit * GATES + first_gate + gate) * units + k];
     }
 };
 
 // Compute the products of a tile; they can be read by `product` afterwards.
 template <int COUNT, class Source>
-INLINE void multiply(const Source& source, real* memory, index row0, int unit0, index batch, int units) {
+INLINE void multiply(const Source& source, real* memory, Index row0, int unit0, Index batch, int units) {
     using T = Tile<COUNT>;
     constexpr int COPIES = Source::COPIES_PER_GATE ? COUNT : 1;
     constexpr int A = COPIES * DEPTH * PITCH, B = DEPTH * T::COLUMNS;
@@ -70,7 +70,7 @@ INLINE void multiply(const Source& source, real* memory, index row0, int unit0, 
 #pragma unroll
         for (int i = 0; i < A_EACH; ++i) {
             const int e = i * T::TEAM + member, k = k0 + e % DEPTH;
-            const index row = row0 + e / DEPTH % TILE_ROWS;
+            const Index row = row0 + e / DEPTH % TILE_ROWS;
             const int c = e / (DEPTH * TILE_ROWS);
             a_ahead[i] = c < COPIES && row < batch && k < units ? source.a(c, row, k) : real(0);
         }
@@ -139,10 +139,10 @@ INLINE real product(const real* memory, int gate, int tile_unit, int tile_row) {
 
 // Do something for every number (row, unit) of the tile that there is.
 template <int COUNT, class Function>
-INLINE void for_each(index row0, int unit0, index batch, int units, Function function) {
+INLINE void for_each(Index row0, int unit0, Index batch, int units, Function function) {
     for (int i = threadIdx.x; i < TILE_ROWS * TILE_UNITS; i += Tile<COUNT>::THREADS) {
         const int tile_unit = i % TILE_UNITS, tile_row = i / TILE_UNITS;
-        const index row = row0 + tile_row;
+        const Index row = row0 + tile_row;
         const int unit = unit0 + tile_unit;
         if (row < batch && unit < units) function(row, unit, tile_row, tile_unit);
     }
@@ -158,13 +158,13 @@ struct Step {
     const unsigned char* mask;
     const real *factors, *h;  // the first state before the step
     real *states, *outputs, *tape, *before, *late, *r;
-    index h_stride, batch, length, t;
+    Index h_stride, batch, length, t;
     int units;
 
-    INLINE bool valid(index row) const { return !mask || mask[row * length + t]; }
-    INLINE index at(index row) const { return row * length + t; }
+    INLINE bool valid(Index row) const { return !mask || mask[row * length + t]; }
+    INLINE Index at(Index row) const { return row * length + t; }
 
-    INLINE void gather(index row, int unit, real* x, real* s, real* p) const {
+    INLINE void gather(Index row, int unit, real* x, real* s, real* p) const {
 #pragma unroll
         for (int g = 0; g < GATES; ++g) x[g] = xz[(at(row) * GATES + g) * units + unit] + (x_bias ? x_bias[g * units + unit] : real(0));
         s[0] = h[row * h_stride + unit];
@@ -180,9 +180,9 @@ struct Step {
 
 #define FORWARD_ARGUMENTS                                                                                  \
     const real *xz, const real *x_bias, const real *kernel, const real *r_bias, const real *params,        \
-        const unsigned char *mask, const real *factors, const real *first_h, index h_at, index h_stride,   \
-        real *states, real *outputs, real *tape, real *before, real *late, real *r, index batch,           \
-        index length, index units, index t
+        const unsigned char *mask, const real *factors, const real *first_h, Index h_at, Index h_stride,   \
+        real *states, real *outputs, real *tape, real *before, real *late, real *r, Index batch,           \
+        Index length, Index units, Index t
 #define FORWARD_STEP                                                                                       \
     {xz, x_bias, r_bias, params, mask, factors, first_h + h_at, states, outputs, tape, before, late, r,    \
      h_stride, batch, length, t, (int)units}
@@ -194,11 +194,11 @@ extern "C" __global__ void __launch_bounds__(Tile<EARLY ? EARLY : 1>::THREADS) f
     real* shared = reinterpret_cast<real*>(memory);
     const Step step = FORWARD_STEP;
     constexpr int COUNT = EARLY ? EARLY : 1;
-    const index row0 = (index)blockIdx.y * TILE_ROWS;
+    const Index row0 = (Index)blockIdx.y * TILE_ROWS;
     const int unit0 = blockIdx.x * TILE_UNITS;
     multiply<COUNT>(Forward{step.h, kernel, factors, h_stride, batch, (int)units, 0}, shared, row0, unit0, batch,
                     (int)units);
-    for_each<COUNT>(row0, unit0, batch, (int)units, [&](index row, int unit, int tile_row, int tile_unit) {
+    for_each<COUNT>(row0, unit0, batch, (int)units, [&](Index row, int unit, int tile_row, int tile_unit) {
         real x[GATES], s[STATES], p[PARAMS + 1], out[1] = {}, values[TAPE + 1], found[GATES] = {};
         step.gather(row, unit, x, s, p);
 #pragma unroll
@@ -218,15 +218,15 @@ extern "C" __global__ void __launch_bounds__(Tile<LATE ? LATE : GATES>::THREADS)
     real* shared = reinterpret_cast<real*>(memory);
     const Step step = FORWARD_STEP;
     constexpr int COUNT = LATE ? LATE : GATES, FIRST = LATE ? EARLY : 0;
-    const index row0 = (index)blockIdx.y * TILE_ROWS;
+    const Index row0 = (Index)blockIdx.y * TILE_ROWS;
     const int unit0 = blockIdx.x * TILE_UNITS;
     const real* left = LATE ? late + t * units : step.h;
-    const index left_stride = LATE ? length * units : h_stride;
+    const Index left_stride = LATE ? length * units : h_stride;
     multiply<COUNT>(Forward{left, kernel, factors, left_stride, batch, (int)units, FIRST}, shared, row0, unit0,
                     batch, (int)units);
-    for_each<COUNT>(row0, unit0, batch, (int)units, [&](index row, int unit, int tile_row, int tile_unit) {
+    for_each<COUNT>(row0, unit0, batch, (int)units, [&](Index row, int unit, int tile_row, int tile_unit) {
         real x[GATES], s[STATES], p[PARAMS + 1], next[STATES], values[TAPE + 1], found[GATES];
-        const index at = step.at(row);
+        const Index at = step.at(row);
         step.gather(row, unit, x, s, p);
         if (before) before[at * units + unit] = s[0];
         if (!step.valid(row)) {
@@ -259,16 +259,16 @@ extern "C" __global__ void __launch_bounds__(Tile<LATE ? LATE : GATES>::THREADS)
 extern "C" __global__ void __launch_bounds__(Tile<EARLY ? EARLY : 1>::THREADS) backward(
     const real* kernel, const real* params, const unsigned char* mask, const real* factors, const real* before,
     const real* tape, const real* d_outputs, real* d_states, real* d_xz, real* d_rz, real* d_params,
-    index batch, index length, index units, index t_done, index t) {
+    Index batch, Index length, Index units, Index t_done, Index t) {
     extern __shared__ __align__(16) unsigned char memory[];
     real* shared = reinterpret_cast<real*>(memory);
     constexpr int COUNT = EARLY ? EARLY : 1;
-    const index row0 = (index)blockIdx.y * TILE_ROWS, d_r_stride = length * GATES * units;
+    const Index row0 = (Index)blockIdx.y * TILE_ROWS, d_r_stride = length * GATES * units;
     const int unit0 = blockIdx.x * TILE_UNITS;
     if (EARLY && t_done >= 0)
         multiply<COUNT>(Backward{d_rz + t_done * GATES * units, kernel, d_r_stride, (int)units, 0}, shared, row0,
                         unit0, batch, (int)units);
-    for_each<COUNT>(row0, unit0, batch, (int)units, [&](index row, int unit, int tile_row, int tile_unit) {
+    for_each<COUNT>(row0, unit0, batch, (int)units, [&](Index row, int unit, int tile_row, int tile_unit) {
         real d[STATES], d_s[STATES];
 #pragma unroll
         for (int k = 0; k < STATES; ++k) d[k] = d_states[(k * batch + row) * units + unit];
@@ -279,7 +279,7 @@ extern "C" __global__ void __launch_bounds__(Tile<EARLY ? EARLY : 1>::THREADS) b
                 d[0] += DROPS ? found * factors[(g * batch + row) * units + unit] : found;
             }
         real d_x[GATES] = {}, d_r[GATES] = {}, p[PARAMS + 1], d_p[PARAMS + 1] = {};
-        const index at = row * length + t;
+        const Index at = row * length + t;
         if (t >= 0 && d_outputs) d[0] += d_outputs[at * units + unit];
         if (t >= 0 && (!mask || mask[at])) {
             real values[TAPE + 1];
@@ -308,17 +308,17 @@ extern "C" __global__ void __launch_bounds__(Tile<EARLY ? EARLY : 1>::THREADS) b
 // For a cell with late gates: what these give of step `t`, after `backward`.
 extern "C" __global__ void __launch_bounds__(Tile<LATE ? LATE : 1>::THREADS) backward_late(
     const real* kernel, const real* params, const unsigned char* mask, const real* factors, const real* before,
-    const real* tape, real* d_states, real* d_xz, real* d_rz, real* d_params, index batch, index length,
-    index units, index t) {
+    const real* tape, real* d_states, real* d_xz, real* d_rz, real* d_params, Index batch, Index length,
+    Index units, Index t) {
     extern __shared__ __align__(16) unsigned char memory[];
     real* shared = reinterpret_cast<real*>(memory);
     constexpr int COUNT = LATE ? LATE : 1, FIRST = LATE ? EARLY : 0;
-    const index row0 = (index)blockIdx.y * TILE_ROWS, d_r_stride = length * GATES * units;
+    const Index row0 = (Index)blockIdx.y * TILE_ROWS, d_r_stride = length * GATES * units;
     const int unit0 = blockIdx.x * TILE_UNITS;
     multiply<COUNT>(Backward{d_rz + t * GATES * units, kernel, d_r_stride, (int)units, FIRST}, shared, row0, unit0,
                     batch, (int)units);
-    for_each<COUNT>(row0, unit0, batch, (int)units, [&](index row, int unit, int tile_row, int tile_unit) {
-        const index at = row * length + t;
+    for_each<COUNT>(row0, unit0, batch, (int)units, [&](Index row, int unit, int tile_row, int tile_unit) {
+        const Index at = row * length + t;
         if (mask && !mask[at]) return;
         real d_v[1] = {}, values[TAPE + 1], p[PARAMS + 1];
         real d_x[GATES] = {}, d_r[GATES] = {}, d_s[STATES] = {}, d_p[PARAMS + 1] = {};
