@@ -193,7 +193,7 @@ def test_importing_loads_nothing_heavy():
 FLOORS = """
 version files naming nest
 backend progress plotting native
-threads
+threads cuda
 blas decoding
 autograd
 ops

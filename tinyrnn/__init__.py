@@ -21,7 +21,7 @@ from tinyrnn import (
     utils,
 )
 from tinyrnn.autograd import Tensor, grad, no_grad
-from tinyrnn.backend import floatx, set_floatx
+from tinyrnn.backend import DeviceError, floatx, get_device, set_device, set_floatx
 from tinyrnn.gradcheck import gradcheck
 from tinyrnn.layers import Input
 from tinyrnn.models import Model, Sequential, load_model
@@ -30,6 +30,7 @@ from tinyrnn.utils import set_random_seed
 from tinyrnn.version import __version__
 
 __all__ = [
+    "DeviceError",
     "Input",
     "Model",
     "ModelFileError",
@@ -42,6 +43,7 @@ __all__ = [
     "datasets",
     "decoding",
     "floatx",
+    "get_device",
     "grad",
     "gradcheck",
     "initializers",
@@ -58,6 +60,7 @@ __all__ = [
     "recurrent",
     "regularizers",
     "saving",
+    "set_device",
     "set_floatx",
     "set_random_seed",
     "utils",

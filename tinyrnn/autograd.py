@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from tinyrnn.backend import array_module, floatx, is_float, to_host
+from tinyrnn.backend import array_module, floatx, is_float, placed, to_host
 
 __all__ = [
     "Primitive",
@@ -89,7 +89,8 @@ class Tensor:
     Parameters
     ----------
     data : array, Tensor, number or nested list
-        Arrays keep their type; Python floats become `floatx()`.
+        Arrays keep their type; Python floats become `floatx()`. What is on the host is copied to the GPU if
+        that is the current device (`set_device`).
     requires_grad : bool
         Make this a leaf whose gradient `backward` accumulates in `grad`. Only floats can have one.
     dtype : str or dtype, optional
@@ -110,7 +111,7 @@ class Tensor:
             data = data.data
         if not isinstance(data, Symbolic):
             of_python = not hasattr(data, "dtype")
-            data = array_module(data).asarray(data, dtype=dtype)
+            data = placed(array_module(data).asarray(data, dtype=dtype))
             if of_python and dtype is None and data.dtype == np.float64:
                 data = data.astype(floatx())
             if requires_grad and not is_float(data.dtype):
@@ -175,7 +176,7 @@ class Tensor:
 
     def item(self) -> float | int | bool:
         """Return the only element as a Python number."""
-        return self.data.item()
+        return self.numpy().item()
 
     def backward(self, seed: Any = None, retain_graph: bool = False) -> None:
         """Add the gradient of this tensor to the `grad` of every leaf it was computed from.
@@ -220,13 +221,13 @@ class Tensor:
             raise ValueError(
                 f"the truth of a tensor of {self.size} elements is not one; choose by element with ops.where"
             )
-        return bool(self.data)
+        return bool(self.data if isinstance(self.data, Symbolic) else self.numpy())
 
     def __float__(self) -> float:
-        return float(self.data)
+        return float(self.numpy())
 
     def __int__(self) -> int:
-        return int(self.data)
+        return int(self.numpy())
 
     def __repr__(self) -> str:
         more = ", requires_grad=True" if self.requires_grad else ""
@@ -400,7 +401,7 @@ class Primitive:
 
     def _trace(self, inputs: tuple, static: dict) -> Any:
         """Compute with a tensor or a symbol among the inputs."""
-        arrays, parents, has_tensor, symbolic = [], [], False, None
+        arrays, parents, has_tensor, symbolic, foreign = [], [], False, None, False
         for x in inputs:
             parent = None
             if isinstance(x, Tensor):
@@ -413,8 +414,12 @@ class Primitive:
                     symbolic = x
                 elif isinstance(x, np.generic):  # counts as a number: it brings no type of its own
                     x = x.item()
+                elif not isinstance(x, float | int):
+                    foreign = True
             arrays.append(x)
             parents.append(parent)
+        if foreign:  # arrays of the GPU among them: where they are mixed, say so
+            array_module(*arrays)
         residuals = None
         if symbolic is not None:
             out = symbolic.apply(self, tuple(arrays), static)

@@ -1,7 +1,8 @@
 """Data for training, batch by batch: from arrays, from data sets, from generators; class weights.
 
 A *source* yields the batches ``(x, y, sample_weight)`` of one epoch each time it is iterated; `Batches`
-goes through a source epoch by epoch, in whole epochs or in a given number of steps.
+goes through a source epoch by epoch, in whole epochs or in a given number of steps. Every batch is on the
+current device, copied there once; where the data as a whole are, they stay.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from tinyrnn.autograd import Tensor
-from tinyrnn.backend import array_module, default_generator
+from tinyrnn.backend import array_module, default_generator, placed
 from tinyrnn.naming import warn_user
 from tinyrnn.nest import leaves, map_leaves
 
@@ -109,7 +110,12 @@ def split(x: Any, y: Any, sample_weight: Any, fraction: float) -> tuple[tuple, t
 
 
 def _rows(arrays: tuple, rows: Any) -> tuple:
-    return map_leaves(lambda a: None if a is None else a[rows], arrays)
+    return map_leaves(lambda a: None if a is None else a[_index(rows, a)], arrays)
+
+
+def _index(rows: Any, a: Any) -> Any:
+    """Return `rows`, a slice or an array of the host, where they can be an index of `a`."""
+    return rows if isinstance(rows, slice) else array_module(a).asarray(rows)
 
 
 def _are_arrays(x: Any) -> bool:
@@ -129,7 +135,7 @@ def as_batch(data: Any, name: str = "data") -> tuple[Any, Any, Any]:
     """Return a batch, in any of the forms that `unpack` knows, as three nests of arrays of equal length."""
     batch = tuple(map(as_arrays, unpack(data, name), ("x", "y", "sample_weight")))
     check_lengths(*batch)
-    return batch
+    return map_leaves(placed, batch)
 
 
 # --- sources ----------------------------------------------------------------------------------------------
@@ -158,7 +164,7 @@ class _Arrays:
             rows = slice(start, stop) if order is None else order[start:stop]
             if self.shuffle == "batch":
                 rows = start + self.generator.permutation(stop - start)
-            yield _rows(self.arrays, rows)
+            yield map_leaves(placed, _rows(self.arrays, rows))
 
 
 class _Dataset:
@@ -407,6 +413,9 @@ class ClassWeight:
             y = y[..., 0]
         elif y.ndim > 1 and y.shape == y_pred.shape:
             y = y.argmax(axis=-1)
-        classes, which = xp.unique(xp.round(y).astype("int64"), return_inverse=True)
-        weights = [self.weights.get(int(c), 1.0) for c in classes]
-        return xp.asarray(weights, dtype=y_pred.dtype)[which].reshape(y.shape)
+        y = xp.round(y).astype("int64")
+        known = sorted(self.weights)
+        classes = xp.asarray([*known, 2**62])  # which no label is, so that every one has a place
+        weights = xp.asarray([*(self.weights[c] for c in known), 1.0], dtype=y_pred.dtype)
+        place = xp.minimum(xp.searchsorted(classes, y), len(known))
+        return xp.where(classes[place] == y, weights[place], weights[-1])

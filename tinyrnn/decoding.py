@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tinyrnn.backend import new_generator
+from tinyrnn.backend import new_generator, to_host
 from tinyrnn.nest import leaves, map_leaves
 
 __all__ = ["beam_search", "greedy_search", "sample", "step_of"]
@@ -52,7 +52,7 @@ def sample(probabilities: Any, temperature: float = 1.0, seed: int | None = None
     >>> sample([[0.1, 0.9], [1.0, 0.0]], temperature=0)
     array([1, 0])
     """
-    p = np.asarray(probabilities, np.float64)
+    p = to_host(probabilities).astype(np.float64)
     if not temperature >= 0:
         raise ValueError(f"temperature: expected 0 or more, found {temperature}")
     if p.ndim < 1 or not p.shape[-1]:
@@ -156,7 +156,7 @@ def beam_search(
     rows = next((len(s) for s in leaves(states)), 0)
     if not rows:
         raise ValueError("states: expected arrays with a row for each sequence, found none")
-    states = map_leaves(lambda s: np.repeat(s, width, axis=0), states)
+    states = map_leaves(lambda s: np.repeat(to_host(s), width, axis=0), states)
     sequences = np.full((rows, width, 1), start)
     scores = np.full((rows, width), -np.inf)  # log probabilities, falling
     scores[:, 0] = 0.0  # all beginnings are one
@@ -164,13 +164,13 @@ def beam_search(
     lengths = np.zeros((rows, width), int)
     for _ in range(maxlen):
         p, states = step(sequences[:, :, -1].ravel(), states)
-        sequences, scores, parents = _extend(sequences, scores, open_, np.asarray(p), end)
+        sequences, scores, parents = _extend(sequences, scores, open_, to_host(p), end)
         lengths = np.take_along_axis(lengths + open_, parents, axis=1)
         open_ = sequences[:, :, -1] != end  # what has ended goes on ending
         if not open_[np.isfinite(scores)].any():
             break
         chosen = (np.arange(rows)[:, None] * width + parents).ravel()
-        states = map_leaves(lambda s, chosen=chosen: s[chosen], states)
+        states = map_leaves(lambda s, chosen=chosen: to_host(s)[chosen], states)
     ranked = scores / np.maximum(lengths, 1) ** length_penalty
     return [_candidates(*row, end) for row in zip(sequences[:, :, 1:], ranked, strict=True)]
 

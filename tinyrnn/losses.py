@@ -28,7 +28,7 @@ from typing import Any
 
 from tinyrnn import ops
 from tinyrnn.autograd import Tensor, primitive
-from tinyrnn.backend import EPSILON, array_module, floatx, is_float
+from tinyrnn.backend import EPSILON, array_module, floatx, is_float, placed, to_host, verify
 from tinyrnn.naming import Configurable, lookup, nearest, snake_case, warn_user
 
 __all__ = [  # noqa: RUF022 - in the order of the file
@@ -50,8 +50,7 @@ __all__ = [  # noqa: RUF022 - in the order of the file
 
 def as_floats(x: Any, dtype: Any = None) -> Any:
     """Return `x` as an array or tensor of type `dtype`; if None, of its own float type or else `floatx()`."""
-    if not hasattr(x, "dtype"):
-        x = Tensor(x).data
+    x = placed(x) if hasattr(x, "dtype") else Tensor(x).data
     wanted = dtype or (x.dtype if is_float(x.dtype) else floatx())
     return x if x.dtype == wanted else ops.cast(x, dtype=wanted)
 
@@ -275,7 +274,8 @@ def sparse_categorical_crossentropy(
     Raises
     ------
     ValueError
-        For labels of a wrong shape, with fractions, or out of range (Keras gives those a loss of 0).
+        For labels of a wrong shape, with fractions, or out of range (Keras gives those a loss of 0). On a
+        GPU what depends on the labels' values is said later, when something is fetched.
     """
     y_pred = as_floats(y_pred)
     rank = len(y_pred.shape)
@@ -313,7 +313,7 @@ def class_ids(name: str, y_true: Any, y_pred_shape: tuple[int, ...], axis: int =
     ValueError
         For other shapes and for fractions; `name` begins the message.
     """
-    given = ops.to_array(y_true if hasattr(y_true, "dtype") else Tensor(y_true))
+    given = placed(ops.to_array(y_true if hasattr(y_true, "dtype") else Tensor(y_true)))
     axis = axis % len(y_pred_shape)
     wanted = tuple(n for i, n in enumerate(y_pred_shape) if i != axis)
     with_axis = tuple(n if i != axis else 1 for i, n in enumerate(y_pred_shape))
@@ -323,21 +323,29 @@ def class_ids(name: str, y_true: Any, y_pred_shape: tuple[int, ...], axis: int =
             f"{tuple(y_pred_shape)}, found {given.shape}"
         )
     ids = given.astype("int64")
-    if (given != ids).any():
-        raise ValueError(f"{name}: expected whole numbers as labels, found {given[given != ids][0]}")
+    if given.dtype.kind == "f":
+        verify((given == ids).all(), lambda: _not_whole(name, to_host(given)))
     return ids.reshape(wanted)
 
 
+def _not_whole(name, labels):
+    wrong = labels[labels != labels.astype("int64")]
+    return ValueError(f"{name}: expected whole numbers as labels, found {wrong[0]}")
+
+
 def _check_range(ids, classes, ignore_class):
-    wrong = (ids < 0) | (ids >= classes)
+    right = (ids >= 0) & (ids < classes)
     if ignore_class is not None:
-        wrong &= ids != ignore_class
-    if wrong.any():
-        position = tuple(int(i[0]) for i in array_module(ids).nonzero(wrong))
-        raise ValueError(
-            f"sparse_categorical_crossentropy: expected labels in 0 ... {classes - 1}, "
-            f"found {int(ids[position])} at {position}"
-        )
+        right |= ids == ignore_class
+    verify(right.all(), lambda: _no_class(to_host(ids), to_host(right), classes))
+
+
+def _no_class(ids, right, classes):
+    position = tuple(int(i[0]) for i in (~right).nonzero())
+    return ValueError(
+        f"sparse_categorical_crossentropy: expected labels in 0 ... {classes - 1}, "
+        f"found {int(ids[position])} at {position}"
+    )
 
 
 @_paired

@@ -11,6 +11,7 @@ import numpy as np
 
 from tinyrnn import ops
 from tinyrnn.autograd import Tensor
+from tinyrnn.backend import placed, to_host, verify
 from tinyrnn.interop.onnx import export_onnx
 from tinyrnn.layers.base import (
     Layer,
@@ -392,9 +393,9 @@ class Model(Trainer, Layer):
         -------
         list
             For every stateful layer, in the order of the layers, a list of arrays ``(batch, units)``, or
-            None before its first batch. The arrays are copies.
+            None before its first batch. The arrays are NumPy's, and copies.
         """
-        return [copied(layer.states) for layer in stateful_layers(self)]
+        return [_fetched(layer.states) for layer in stateful_layers(self)]
 
     def set_states(self, states: list) -> None:
         """Let the next batch start from these states, in the form in which `get_states` returns them.
@@ -413,7 +414,7 @@ class Model(Trainer, Layer):
                 f"found {len(states)}"
             )
         for layer, state in zip(layers, states, strict=True):
-            layer.states = copied(state)
+            layer.states = map_leaves(placed, copied(state))
 
     # --- copies ---
 
@@ -671,6 +672,10 @@ def _graph_from_inputs(inputs: Any, outputs: Any) -> Graph:
     return Graph(map_leaves(fresh.get, graph.input_nest), graph.run(list(fresh.values())))
 
 
+def _fetched(states: Any) -> Any:
+    return map_leaves(lambda x: None if x is None else to_host(ops.to_array(x)).copy(), states)
+
+
 def _symbolically(layer: Layer, inputs: Any, *args: Any, **kwargs: Any) -> Any:
     return layer.symbolic_outputs(inputs, args, kwargs)
 
@@ -719,6 +724,7 @@ def _as_declared(owner: str, declared: SymbolicTensor, x: Any, mask: Any) -> Ten
 def _cast(where: str, x: Tensor, dtype: str) -> Tensor:
     if x.dtype.kind not in "fiub":
         raise ValueError(f"{where}: expected numbers, found {x.dtype}")
-    if x.dtype.kind == "f" and np.dtype(dtype).kind in "iu" and (x.data != x.data.round()).any():
-        raise ValueError(f"{where}: expected {dtype}, found numbers that are not whole")
+    if x.dtype.kind == "f" and np.dtype(dtype).kind in "iu":
+        error = ValueError(f"{where}: expected {dtype}, found numbers that are not whole")
+        verify((x.data == x.data.round()).all(), lambda: error)
     return ops.cast(x, dtype=dtype)

@@ -415,9 +415,11 @@ def _operator(layer: RNN, x: Value, lengths: Any) -> Value:
     cell, builder = layer.cell, x.builder
     x = ops.transpose(x, axes=(1, 0, 2))
     operator = OPERATORS[type(cell)]
-    weights = {"W": operator.reordered(cell.kernel.data), "R": operator.reordered(cell.recurrent_kernel.data)}
+    kernels = {"W": cell.kernel, "R": cell.recurrent_kernel}
+    weights = {name: operator.reordered(kernel.numpy()) for name, kernel in kernels.items()}
     if cell.bias is not None:
-        both = cell.bias.data if cell.two_biases else [cell.bias.data, np.zeros_like(cell.bias.data)]
+        bias = cell.bias.numpy()
+        both = bias if cell.two_biases else [bias, np.zeros_like(bias)]
         weights["B"] = np.concatenate([operator.reordered(b) for b in both])
     constants = [builder.constant(f"{layer.name}/{name}", w[None]) for name, w in weights.items()]
     inputs = (x, *constants, *[None] * (3 - len(constants)), lengths)

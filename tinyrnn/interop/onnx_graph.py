@@ -15,6 +15,7 @@ import numpy as np
 
 from tinyrnn import ops
 from tinyrnn.autograd import Primitive, Symbolic
+from tinyrnn.backend import to_host
 
 __all__ = ["GraphBuilder", "Value", "onnx"]
 
@@ -143,7 +144,8 @@ class GraphBuilder:
     def constant(self, name: str, array: np.ndarray) -> Value:
         """Add an array to the graph."""
         value = Value(self, self._unique(name), array.shape, array.dtype)
-        self.constants.append(onnx().numpy_helper.from_array(np.asarray(array, order="C"), value.name))
+        values = np.asarray(to_host(array), order="C")
+        self.constants.append(onnx().numpy_helper.from_array(values, value.name))
         return value
 
     def shape_of(self, x: Value, start: int = 0, end: int = END) -> Value:

@@ -15,7 +15,7 @@ import numpy as np
 
 from tinyrnn import initializers, regularizers
 from tinyrnn.autograd import Tensor, no_grad
-from tinyrnn.backend import array_module, floatx
+from tinyrnn.backend import array_module, floatx, placed
 from tinyrnn.layers.graph import Call, SymbolicTensor, is_numbers, is_symbolic, shapes_of
 from tinyrnn.layers.variable import Variable
 from tinyrnn.lookup import Lookup
@@ -278,7 +278,7 @@ class Layer(Configurable):
             If their number or a shape differs.
         """
         variables, weights = self.weights, list(weights)
-        found = [np.shape(w) for w in weights]
+        found = [tuple(w.shape) if hasattr(w, "shape") else np.shape(w) for w in weights]
         if [v.shape for v in variables] != found:
             expected = ", ".join(f"{v.path} {v.shape}" for v in variables) or "none (is it built?)"
             raise ValueError(
@@ -706,7 +706,7 @@ def _as_mask(mask: Any) -> Any:
     if mask is None:
         return None
     mask = mask.data if isinstance(mask, Tensor) else mask
-    return array_module(mask).asarray(mask).astype(bool)
+    return placed(array_module(mask).asarray(mask)).astype(bool)
 
 
 def is_shape(x: Any) -> bool:

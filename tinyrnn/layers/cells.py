@@ -15,7 +15,7 @@ import numpy as np
 
 from tinyrnn import activations, constraints, initializers, ops, recurrent, regularizers
 from tinyrnn.autograd import Tensor
-from tinyrnn.backend import EPSILON, array_module, new_generator
+from tinyrnn.backend import EPSILON, array_module, device_module, new_generator
 from tinyrnn.layers.base import Layer, get_layer, positive_int
 from tinyrnn.lookup import Lookup
 from tinyrnn.naming import snake_case
@@ -148,7 +148,8 @@ class RNNCell(Layer, cells.Cell):
 
     def get_initial_state(self, batch_size: int) -> list[Tensor]:
         """Return zeros ``(batch_size, units)`` for each state."""
-        return [Tensor(np.zeros((batch_size, self.units), self.dtype)) for _ in self.states]
+        zeros = device_module().zeros
+        return [Tensor(zeros((batch_size, self.units), self.dtype)) for _ in self.states]
 
     # --- dropout ---
 
@@ -405,7 +406,7 @@ class CallCell(Layer):
             states = self.cell.get_initial_state(batch_size=batch_size)
             return list(states) if isinstance(states, list | tuple) else [states]
         shapes = [size if isinstance(size, tuple | list) else (size,) for size in self._sizes()]
-        return [Tensor(np.zeros((batch_size, *shape), self.dtype)) for shape in shapes]
+        return [Tensor(device_module().zeros((batch_size, *shape), self.dtype)) for shape in shapes]
 
     def build(self, input_shape: tuple) -> None:
         """Build the cell for ``(B, F)``."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinyrnn import constraints, initializers, ops, regularizers
-from tinyrnn.backend import array_module
+from tinyrnn.backend import on_device, to_host, verify
 from tinyrnn.layers.base import Layer, positive_int, warn_old_spelling
 from tinyrnn.lookup import Lookup
 
@@ -45,7 +45,7 @@ class Embedding(Layer):
         For sizes that are not positive, for `weights` of another shape.
     IndexError
         At the call, for an id out of range; names the first one and where it is. (Keras returns NaN on JAX,
-        and the last row for -1.)
+        and the last row for -1.) On a GPU later, when something is fetched.
     """
 
     def __init__(
@@ -97,12 +97,18 @@ class Embedding(Layer):
         return Lookup(self.embeddings, ids)
 
     def _check_ids(self, ids: Any) -> None:
-        if not ids.size or (ids.min() >= 0 and ids.max() < self.input_dim):
+        if not ids.size:
             return
-        xp = array_module(ids)
-        first = int(xp.flatnonzero((ids < 0) | (ids >= self.input_dim))[0])
+        if on_device(ids):  # read without its sign, a negative id is larger than all others
+            inside = (ids.view(f"uint{8 * ids.itemsize}") < self.input_dim).all()
+        else:
+            inside = ids.min() >= 0 and ids.max() < self.input_dim
+        verify(inside, lambda: self._out_of_range(to_host(ids)))
+
+    def _out_of_range(self, ids: np.ndarray) -> IndexError:
+        first = np.flatnonzero((ids < 0) | (ids >= self.input_dim))[0]
         position = tuple(int(i) for i in np.unravel_index(first, ids.shape))
-        raise IndexError(
+        return IndexError(
             f"{self.name}: expected ids 0 ... {self.input_dim - 1} (input_dim={self.input_dim}), "
             f"found {int(ids[position])} at position {position}"
         )

@@ -9,7 +9,7 @@ import inspect
 from typing import Any
 
 from tinyrnn import ops, recurrent
-from tinyrnn.backend import array_module
+from tinyrnn.backend import array_module, on_device
 from tinyrnn.layers.base import Layer, map_shapes, warn_old_spelling
 from tinyrnn.layers.cells import CallCell, GRUCell, LSTMCell, RNNCell, SimpleRNNCell, as_cell
 from tinyrnn.layers.graph import shapes_of
@@ -234,7 +234,7 @@ class RNN(Layer):
             return None
         if mask.shape != shape:
             raise ValueError(f"{self.name}: expected a mask of shape {shape}, found {mask.shape}")
-        return None if mask.all() else mask
+        return None if not on_device(mask) and mask.all() else mask  # nobody waits for the device's answer
 
     def _mask_outputs(self, outputs: Any, mask: Any) -> Any:
         """Put zeros where the output of masked steps is not the state they keep.
@@ -245,7 +245,7 @@ class RNN(Layer):
             return ops.where(mask[:, :, None], outputs, 0.0)
         xp = array_module(mask)
         seen = mask[:, ::-1] if self.go_backwards else mask
-        seen = xp.logical_or.accumulate(seen, axis=1)
+        seen = xp.cumsum(seen, axis=1) > 0
         seen = seen[:, ::-1] if self.go_backwards else seen
         return ops.where(seen[:, :, None], outputs, 0.0)
 

@@ -18,7 +18,7 @@ class Variable(Tensor):
     Parameters
     ----------
     data : array
-        Copied; its type is the weight's.
+        Copied, to the current device; its type is the weight's.
     name : str
         Within its layer (``"kernel"``).
     trainable : bool
@@ -59,8 +59,9 @@ class Variable(Tensor):
             If `value` has another shape.
         """
         value = value.data if isinstance(value, Tensor) else value
-        if np.shape(value) != self.shape:
-            raise ValueError(f"{self.path}: expected values of shape {self.shape}, found {np.shape(value)}")
+        found = value.shape if hasattr(value, "shape") else np.shape(value)
+        if found != self.shape:
+            raise ValueError(f"{self.path}: expected values of shape {self.shape}, found {found}")
         self.data[...] = array_module(self.data).asarray(value, dtype=self.dtype)
 
     def __repr__(self) -> str:
