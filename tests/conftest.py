@@ -2,12 +2,14 @@
 
 import inspect
 import os
+import sys
 
 # Keras reads these when it is first imported.
 os.environ["KERAS_BACKEND"] = "jax"
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["JAX_ENABLE_X64"] = "1"
 
+import cupy_standin
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -50,6 +52,16 @@ def _fresh_state():
     tinyrnn.utils.set_random_seed(0)
     yield
     tinyrnn.set_floatx("float32")
+
+
+@pytest.fixture
+def standin(monkeypatch):
+    """A stand-in for CuPy, which is what ``import cupy`` finds during the test; see `cupy_standin`."""
+    cupy_standin.reset()
+    for name, module in cupy_standin.modules().items():
+        monkeypatch.setitem(sys.modules, name, module)
+    yield cupy_standin
+    cupy_standin.reset()
 
 
 @pytest.fixture
