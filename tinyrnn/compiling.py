@@ -8,14 +8,20 @@ from typing import Any
 
 from tinyrnn import losses, metrics
 from tinyrnn.autograd import Tensor
+from tinyrnn.backend import number
+from tinyrnn.metrics.base import quotient
 from tinyrnn.naming import nearest
 from tinyrnn.nest import leaves
+from tinyrnn.ops import to_array
 
 __all__ = ["Average", "CompiledLoss", "CompiledMetrics", "distinct", "outputs_of"]
 
 
 class Average:
-    """A weighted mean: the loss of an epoch is that of its batches, weighted by their sizes."""
+    """A weighted mean: the loss of an epoch is that of its batches, weighted by their sizes.
+
+    Of numbers on a GPU it is an array there.
+    """
 
     def __init__(self, name: str):
         self.name = name
@@ -27,12 +33,12 @@ class Average:
 
     def update_state(self, value: Any, weight: float) -> None:
         """Take in one number."""
-        self.total += float(value) * weight
+        self.total = self.total + number(to_array(value)) * weight
         self.weight += weight
 
-    def result(self) -> float:
+    def result(self) -> Any:
         """Return the mean, 0 of nothing."""
-        return self.total / self.weight if self.weight else 0.0
+        return quotient(self.total, self.weight)
 
 
 # --- one entry for each output ----------------------------------------------------------------------------

@@ -279,7 +279,7 @@ def sparse_categorical_crossentropy(
     """
     y_pred = as_floats(y_pred)
     rank = len(y_pred.shape)
-    ids = class_ids("sparse_categorical_crossentropy", y_true, y_pred.shape, axis)
+    ids = class_ids("sparse_categorical_crossentropy", placed(y_true), y_pred.shape, axis)
     _check_range(ids, y_pred.shape[axis], ignore_class)
     if axis % rank != rank - 1:
         y_pred = ops.transpose(y_pred, axes=[*(i for i in range(rank) if i != axis % rank), axis % rank])
@@ -313,7 +313,7 @@ def class_ids(name: str, y_true: Any, y_pred_shape: tuple[int, ...], axis: int =
     ValueError
         For other shapes and for fractions; `name` begins the message.
     """
-    given = placed(ops.to_array(y_true if hasattr(y_true, "dtype") else Tensor(y_true)))
+    given = ops.to_array(y_true if hasattr(y_true, "dtype") else Tensor(y_true))
     axis = axis % len(y_pred_shape)
     wanted = tuple(n for i, n in enumerate(y_pred_shape) if i != axis)
     with_axis = tuple(n if i != axis else 1 for i, n in enumerate(y_pred_shape))

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tinyrnn.autograd import no_grad
+from tinyrnn.backend import on_device, placed, to_host
 
 __all__ = ["checked", "go_on", "progress_of"]
 
@@ -104,6 +105,7 @@ def _counted(metric: Any) -> dict[str, Any]:
     """Return what a metric has added up: numbers, arrays, lists of these, and what a metric within has."""
     found: dict[str, Any] = {}
     for name, value in vars(metric).items():
+        value = to_host(value) if on_device(value) else value
         if hasattr(value, "update_state"):
             found[name] = _counted(value)
         elif all(isinstance(item, COUNTS) for item in (value if isinstance(value, list) else [value])):
@@ -119,4 +121,5 @@ def _set_counted(metric: Any, counted: dict[str, Any]) -> None:
         if isinstance(value, dict):
             _set_counted(getattr(metric, name), counted[name])
         else:
-            setattr(metric, name, counted[name])
+            is_placed = on_device(getattr(metric, name))
+            setattr(metric, name, placed(counted[name]) if is_placed else counted[name])

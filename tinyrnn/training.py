@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import closing
+from traceback import clear_frames
 from typing import Any
 
 import numpy as np
 
 from tinyrnn import losses, metrics, optimizers
 from tinyrnn.autograd import Tensor, no_grad
-from tinyrnn.backend import new_generator, to_host
+from tinyrnn.backend import new_generator, on_device, to_host
 from tinyrnn.blas import quiet_blas
 from tinyrnn.callbacks import CallbackList, History
+from tinyrnn.callbacks.logs import Logs, as_logs
 from tinyrnn.compiling import Average, CompiledLoss, CompiledMetrics, distinct, outputs_of
 from tinyrnn.data import Batches, ClassWeight, as_batch, make_batches, split, unpack
 from tinyrnn.layers.base import penalties, warn_old_spelling
@@ -153,7 +155,7 @@ class Trainer:
     def get_metrics_result(self) -> dict[str, Any]:
         """Return the values so far: ``loss``, ``<output>_loss`` if there are several, the metrics."""
         averages = [self._loss_average, *(self._compiled_loss.averages if self._compiled_loss else [])]
-        return {a.name: a.result() for a in averages} | self._compiled_metrics.results()
+        return as_logs({a.name: a.result() for a in averages} | self._compiled_metrics.results())
 
     def reset_metrics(self) -> None:
         """Start counting anew; fit does before every epoch."""
@@ -191,7 +193,11 @@ class Trainer:
         return self.get_metrics_result()
 
     def train_step(self, data: tuple) -> dict[str, Any]:
-        """Train on one batch ``(x, y, sample_weight)``; return the logs. May be overridden."""
+        """Train on one batch ``(x, y, sample_weight)``; return the logs. May be overridden.
+
+        On a GPU nothing here should read a number, so that the next step can be prepared meanwhile: what is
+        returned may be there, and is fetched by who reads the logs.
+        """
         x, y, sample_weight = unpack(data, "data")
         y_pred = self(x, training=True)
         if isinstance(sample_weight, ClassWeight):
@@ -444,7 +450,7 @@ class Trainer:
         if class_weight is not None:
             data = ClassWeight(class_weight).attach(data)
         self.reset_metrics()
-        return _returned(self.train_step(data), return_dict)
+        return _returned(self._run(self.train_step, data), return_dict)
 
     def test_on_batch(
         self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
@@ -454,7 +460,7 @@ class Trainer:
         data = as_batch((x, y, sample_weight))
         self.reset_metrics()
         with no_grad():
-            return _returned(self.test_step(data), return_dict)
+            return _returned(self._run(self.test_step, data), return_dict)
 
     def predict_on_batch(self, x: Any) -> Any:
         """Return the outputs for one batch, as `predict` does."""
@@ -523,12 +529,14 @@ class Trainer:
         first, logs = self._go_on_in(epoch)
         for step, data in batches.epoch(first):
             callbacks.on_train_batch_begin(step)
-            logs = self.train_step(data)
+            logs = self._run(self.train_step, data)
             self._watch_loss(logs, epoch, step)
             callbacks.on_train_batch_end(step, logs)
             if self.stop_training:
                 break
-        return dict(logs)
+        logs = dict(logs)
+        self._watch_loss(logs, epoch)
+        return logs
 
     def _go_on_in(self, epoch: int) -> tuple[int, dict[str, Any]]:
         """Return the first batch of an epoch, and the logs so far: where an earlier fit has stopped in it."""
@@ -538,13 +546,17 @@ class Trainer:
         go_on(self, found)
         return found["batch"], self.get_metrics_result()
 
-    def _watch_loss(self, logs: dict[str, Any], epoch: int, step: int) -> None:
+    def _watch_loss(self, logs: dict[str, Any], epoch: int, step: int | None = None) -> None:
+        """Warn once of a loss that is no number; on a GPU when the epoch ends and it is fetched anyway."""
+        if self._warned_loss or isinstance(logs, Logs):
+            return
         loss = logs.get("loss", 0.0)
-        if not self._warned_loss and not math.isfinite(loss):
+        if not math.isfinite(loss):
             self._warned_loss = True
+            when = f"in epoch {epoch + 1}" if step is None else f"at batch {step + 1} of epoch {epoch + 1}"
             warn_user(
-                f"loss is {loss} at batch {step + 1} of epoch {epoch + 1}: a lower learning rate or "
-                "clipnorm=1.0 may help, unless the data hold nan"
+                f"loss is {loss} {when}: a lower learning rate or clipnorm=1.0 may help, "
+                "unless the data hold nan"
             )
 
     def _test_epoch(self, batches: Batches, callbacks: CallbackList) -> dict[str, Any]:
@@ -555,14 +567,37 @@ class Trainer:
         for step, data in batches.epoch():
             callbacks.on_test_batch_begin(step)
             with no_grad():
-                logs = self.test_step(data)
+                logs = self._run(self.test_step, data)
             callbacks.on_test_batch_end(step, logs)
         callbacks.on_test_end(logs)
         return logs
 
     def _predict(self, data: tuple) -> Any:
         with no_grad():
-            return map_leaves(lambda y: to_host(to_array(y)), self.predict_step(data))
+            outputs = self._run(self.predict_step, data)
+            return map_leaves(lambda y: to_host(to_array(y)), outputs)
+
+    def _run(self, step: Callable[[tuple], Any], data: tuple) -> Any:
+        """Return what a step makes of a batch, logs so that they can be read."""
+        try:
+            found = step(data)
+        except MemoryError as error:
+            if not any(on_device(w.data) for w in self.weights):
+                raise
+            self._give_back(error)
+            shapes = ", ".join(str(tuple(a.shape)) for a in leaves(data) if hasattr(a, "shape"))
+            raise MemoryError(
+                f"{self.name}.{step.__name__}: the memory of the GPU does not suffice for a batch of shapes "
+                f"{shapes} ({error}): a smaller batch_size may help, or shorter sequences"
+            ) from error
+        return as_logs(found) if isinstance(found, Mapping) and step != self.predict_step else found
+
+    def _give_back(self, error: MemoryError) -> None:
+        """Let go of what the step that failed has taken: its graph, also where the traceback holds it."""
+        clear_frames(error.__traceback__)
+        self._call_losses = []
+        for w in self.trainable_weights:
+            w.grad = None
 
 
 # --- helpers ----------------------------------------------------------------------------------------------

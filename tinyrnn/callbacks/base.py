@@ -10,10 +10,10 @@ __all__ = ["HOOKS", "Callback"]
 class Callback:
     """Base of callbacks; a subclass overrides the hooks it needs.
 
-    `logs` is a dictionary of floats, sorted by name. At the end of a batch it holds the loss and the metrics
-    of the epoch so far, at the end of an epoch those of the epoch and, with ``val_`` before the name, those
-    of the validation. All callbacks get the same dictionary one after the other, and `History`, the last
-    but one, records what they have left in it.
+    `logs` is a dictionary of floats, sorted by name; from a GPU they are fetched when one of them is read.
+    At the end of a batch it holds the loss and the metrics of the epoch so far, at the end of an epoch those
+    of the epoch and, with ``val_`` before the name, those of the validation. All callbacks get the same
+    dictionary one after the other, and `History`, the last but one, records what they have left in it.
 
     Attributes
     ----------

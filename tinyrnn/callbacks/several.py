@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tinyrnn.callbacks.base import HOOKS, Callback
+from tinyrnn.callbacks.logs import Logs
 from tinyrnn.callbacks.recording import History, ProgbarLogger
 from tinyrnn.naming import nearest
 from tinyrnn.nest import leaves
@@ -60,7 +61,10 @@ class CallbackList:
         if hook not in self._having:
             self._having[hook] = [c for c in self.callbacks if _has(c, hook)]
         if self._having[hook]:
-            logs = {key: _as_float(value) for key, value in sorted((logs or {}).items())}
+            if isinstance(logs, Logs):
+                logs = logs.by_name()
+            else:
+                logs = {key: _as_float(value) for key, value in sorted((logs or {}).items())}
             for c in self._having[hook]:
                 getattr(c, hook)(*index, logs)
 

@@ -2,7 +2,8 @@
 
 ``update_state(y_true, y_pred, sample_weight=None)`` takes in a batch, ``result()`` tells the value so far,
 ``reset_state()`` starts over. Shapes are those of `tinyrnn.losses`. Nothing is ever differentiated: tensors
-are read as arrays of the host.
+are read as arrays. On a GPU the sums stay there, and results are arrays that become numbers when they are
+read.
 
 On purpose not as in Keras 3.15:
 

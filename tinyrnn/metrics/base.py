@@ -1,4 +1,8 @@
-"""What every metric shares: reading batches, keeping sums."""
+"""What every metric shares: reading batches, keeping sums.
+
+On a GPU the sums stay there, and so does what `result` makes of them: an array that becomes a number when
+somebody reads it (``float(metric.result())``), so that no training step waits for one.
+"""
 
 from __future__ import annotations
 
@@ -9,23 +13,31 @@ import numpy as np
 
 from tinyrnn import ops
 from tinyrnn.autograd import Tensor
-from tinyrnn.backend import to_host
+from tinyrnn.backend import array_module, number, on_device, placed
 from tinyrnn.losses import joint_mask, merge_weights
 from tinyrnn.naming import Configurable, snake_case
 
-__all__ = ["Mean", "Metric", "Sum", "host", "weigh"]
+__all__ = ["Mean", "Metric", "Sum", "as_array", "quotient", "weigh"]
 
 
-def host(x: Any, dtype: Any = None) -> np.ndarray:
-    """Return `x` as an array of the host, of `dtype` if given."""
-    array = to_host(ops.to_array(x)) if hasattr(x, "dtype") else Tensor(x).data
+def as_array(x: Any, dtype: Any = None) -> Any:
+    """Return `x` as an array, of `dtype` if given; one of the host on the current device."""
+    array = ops.to_array(x) if hasattr(x, "dtype") else Tensor(x).data
+    array = placed(array_module(array).asarray(array))
     return array if dtype is None else array.astype(dtype, copy=False)
 
 
-def weigh(values: np.ndarray, sample_weight: Any, mask: Any) -> np.ndarray:
+def weigh(values: Any, sample_weight: Any, mask: Any) -> Any:
     """Return weights and mask merged, ones if there are neither; float64 in the shape of `values`."""
     weight = merge_weights(values.astype("float64", copy=False), sample_weight, mask)
-    return np.ones(values.shape) if weight is None else weight
+    return array_module(values).ones(values.shape) if weight is None else weight
+
+
+def quotient(a: Any, b: Any) -> Any:
+    """Return ``a / b``, and 0 where b is 0, of two numbers or arrays of one."""
+    if on_device(b):
+        return array_module(b).where(b == 0, 0.0, a / b)
+    return a / b if b else 0.0
 
 
 class Metric(Configurable):
@@ -55,7 +67,7 @@ class Metric(Configurable):
         raise NotImplementedError(f"{type(self).__name__}: a metric must define update_state")
 
     def result(self) -> Any:
-        """Return the value so far, a float or an array of them."""
+        """Return the value so far, a float or an array of them; on a GPU always an array of it."""
         raise NotImplementedError(f"{type(self).__name__}: a metric must define result")
 
     def reset_state(self) -> None:
@@ -80,8 +92,8 @@ class Sum(Metric):
 
     def update_state(self, values: Any, sample_weight: Any = None) -> None:
         """Add `values`, an array or a number; `sample_weight` fits their leading axes."""
-        mask, values = joint_mask(values), host(values, "float64")
-        self.total += float((values * weigh(values, sample_weight, mask)).sum())
+        mask, values = joint_mask(values), as_array(values, "float64")
+        self.total = self.total + number((values * weigh(values, sample_weight, mask)).sum())
 
     def result(self) -> float:
         """Return the sum."""
@@ -105,18 +117,24 @@ class Mean(Metric):
 
     def update_state(self, values: Any, sample_weight: Any = None) -> None:
         """Take in `values`, an array or a number; `sample_weight` fits their leading axes."""
-        self._add(host(values, "float64"), sample_weight, joint_mask(values))
+        self._add(as_array(values, "float64"), sample_weight, joint_mask(values))
 
     def _add(self, values, sample_weight, mask):
-        weight = weigh(values, sample_weight, mask)
-        one_weight = sample_weight is not None and np.ndim(sample_weight) == 0  # the batch is one sample
+        weight = merge_weights(values, sample_weight, mask)
+        axes = sample_weight.ndim if hasattr(sample_weight, "ndim") else np.ndim(sample_weight)
+        one_weight = sample_weight is not None and axes == 0  # the batch is one sample
         per_sample = math.prod(values.shape if one_weight else values.shape[1:])
-        self.total += float((values * weight).sum()) / per_sample
-        self.count += float(weight.sum()) / per_sample
+        if weight is None:
+            total, count = number(values.sum()), float(values.size)
+        else:
+            total, count = number((values * weight).sum()), number(weight.sum())
+        if per_sample != 1:
+            total, count = total / per_sample, count / per_sample
+        self.total, self.count = self.total + total, self.count + count
 
     def result(self) -> float:
         """Return the mean."""
-        return self.total / self.count if self.count else 0.0
+        return quotient(self.total, self.count)
 
     def reset_state(self) -> None:
         """Forget all values."""

@@ -7,13 +7,11 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
-
 from tinyrnn import losses
 from tinyrnn.autograd import Tensor
-from tinyrnn.backend import floatx
+from tinyrnn.backend import array_module, floatx, on_device
 from tinyrnn.losses import class_ids, joint_mask, match_shapes
-from tinyrnn.metrics.base import Mean, host
+from tinyrnn.metrics.base import Mean, as_array
 from tinyrnn.naming import lookup
 
 __all__ = [  # noqa: RUF022 - in the order of the file
@@ -44,8 +42,8 @@ class _FunctionMean(Mean):
         sample_weight : array, optional
             One per sample, ``(batch,)``, or one per value.
         """
-        values = self.fn(host(y_true), host(y_pred, self.dtype), **self._settings())
-        self._add(host(values, "float64"), sample_weight, joint_mask(y_pred, values))
+        values = self.fn(as_array(y_true), as_array(y_pred, self.dtype), **self._settings())
+        self._add(as_array(values, "float64"), sample_weight, joint_mask(y_pred, values))
 
     def _settings(self):
         return {name: getattr(self, name) for name in self.settings}
@@ -64,8 +62,8 @@ class MeanMetricWrapper(_FunctionMean):
     Parameters
     ----------
     fn : callable or str
-        ``fn(y_true, y_pred, **kwargs)`` takes NumPy arrays and returns the values; or the name of a loss
-        function or of a function of this file.
+        ``fn(y_true, y_pred, **kwargs)`` takes arrays, on a GPU CuPy's, and returns the values; or the name of
+        a loss function or of a function of this file.
     name : str, optional
         The function's unless given.
     dtype : str, optional
@@ -96,11 +94,11 @@ class MeanMetricWrapper(_FunctionMean):
 
 
 def _paired(function: Callable) -> Callable:
-    """Let `function` see host arrays of one shape; its booleans become 1 and 0."""
+    """Let `function` see arrays of one shape; its booleans become 1 and 0."""
 
     @functools.wraps(function)
     def prepared(y_true, y_pred, *args, **kwargs):
-        y_true, y_pred = match_shapes(function.__name__, host(y_true), host(y_pred))
+        y_true, y_pred = match_shapes(function.__name__, as_array(y_true), as_array(y_pred))
         return function(y_true, y_pred, *args, **kwargs).astype(floatx())
 
     return prepared
@@ -111,33 +109,33 @@ def _labelled(function: Callable) -> Callable:
 
     @functools.wraps(function)
     def prepared(y_true, y_pred, *args, **kwargs):
-        y_pred = host(y_pred)
-        ids = class_ids(function.__name__, host(y_true), y_pred.shape)
+        y_pred = as_array(y_pred)
+        ids = class_ids(function.__name__, as_array(y_true), y_pred.shape)
         return function(ids, y_pred, *args, **kwargs).astype(floatx())
 
     return prepared
 
 
 @_paired
-def accuracy(y_true: Any, y_pred: Any) -> np.ndarray:
+def accuracy(y_true: Any, y_pred: Any) -> Any:
     """Return 1 where label and prediction are equal, 0 elsewhere."""
     return y_true == y_pred
 
 
 @_paired
-def binary_accuracy(y_true: Any, y_pred: Any, threshold: float = 0.5) -> np.ndarray:
+def binary_accuracy(y_true: Any, y_pred: Any, threshold: float = 0.5) -> Any:
     """Return 1 where a label 0 or 1 says whether ``y_pred > threshold``, 0 elsewhere."""
     return y_true == (y_pred > threshold)
 
 
 @_paired
-def categorical_accuracy(y_true: Any, y_pred: Any) -> np.ndarray:
+def categorical_accuracy(y_true: Any, y_pred: Any) -> Any:
     """Return 1 where the largest element along the last axis is at one place in both, 0 elsewhere."""
     return y_true.argmax(axis=-1) == y_pred.argmax(axis=-1)
 
 
 @_labelled
-def sparse_categorical_accuracy(y_true: Any, y_pred: Any) -> np.ndarray:
+def sparse_categorical_accuracy(y_true: Any, y_pred: Any) -> Any:
     """Return 1 where the class of the largest score is the label, 0 elsewhere.
 
     Parameters
@@ -149,16 +147,16 @@ def sparse_categorical_accuracy(y_true: Any, y_pred: Any) -> np.ndarray:
     return y_true == y_pred.argmax(axis=-1)
 
 
-def top_k_categorical_accuracy(y_true: Any, y_pred: Any, k: int = 5) -> np.ndarray:
+def top_k_categorical_accuracy(y_true: Any, y_pred: Any, k: int = 5) -> Any:
     """As `sparse_top_k_categorical_accuracy`, for one-hot labels."""
-    y_true, y_pred = match_shapes("top_k_categorical_accuracy", host(y_true), host(y_pred))
+    y_true, y_pred = match_shapes("top_k_categorical_accuracy", as_array(y_true), as_array(y_pred))
     return sparse_top_k_categorical_accuracy(y_true.argmax(axis=-1), y_pred, k)
 
 
 @_labelled
 def sparse_top_k_categorical_accuracy(
     y_true: Any, y_pred: Any, k: int = 5, from_sorted_ids: bool = False
-) -> np.ndarray:
+) -> Any:
     """Return 1 where fewer than k classes have a larger score than the label, 0 elsewhere.
 
     Parameters
@@ -175,8 +173,9 @@ def sparse_top_k_categorical_accuracy(
     if from_sorted_ids:
         return (labels == y_pred[..., :k]).any(axis=-1)
     known = (labels >= 0) & (labels < y_pred.shape[-1])
-    score = np.take_along_axis(y_pred, np.where(known, labels, 0), axis=-1)
-    score = np.where(np.isnan(score), -np.inf, score)
+    xp = array_module(y_pred)
+    score = xp.take_along_axis(y_pred, xp.where(known, labels, 0), axis=-1)
+    score = xp.where(xp.isnan(score), -math.inf, score)
     return known[..., 0] & ((y_pred > score).sum(axis=-1) < k)
 
 
@@ -261,7 +260,8 @@ class RootMeanSquaredError(_FunctionMean):
 
     def result(self) -> float:
         """Return the root of the mean."""
-        return math.sqrt(super().result())
+        mean = super().result()
+        return array_module(mean).sqrt(mean) if on_device(mean) else math.sqrt(mean)
 
 
 class CosineSimilarity(_FunctionMean):

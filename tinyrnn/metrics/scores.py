@@ -8,23 +8,25 @@ from typing import Any
 import numpy as np
 
 from tinyrnn import ops
-from tinyrnn.backend import EPSILON
+from tinyrnn.backend import EPSILON, array_module, device_module, on_device
 from tinyrnn.losses import as_floats, joint_mask, match_shapes
-from tinyrnn.metrics.base import Metric, host, weigh
+from tinyrnn.metrics.base import Metric, as_array, weigh
 from tinyrnn.naming import warn_user
 
 __all__ = ["AUC", "F1Score", "Precision", "R2Score", "Recall"]
 
 
-def _divide(a: Any, b: Any) -> np.ndarray:
+def _divide(a: Any, b: Any) -> Any:
     """``a / b``, and 0 where b is 0."""
+    if on_device(b):
+        return array_module(b).where(b == 0, 0.0, a / b)
     a, b = np.broadcast_arrays(np.asarray(a, "float64"), np.asarray(b, "float64"))
     return np.divide(a, b, out=np.zeros(a.shape), where=b != 0)
 
 
 def _plain(x: Any) -> Any:
-    """A single number as a Python float, more of them as an array."""
-    return float(x) if np.ndim(x) == 0 else x
+    """A single number as a Python float, more of them as an array, and what is on a GPU as it is."""
+    return float(x) if not on_device(x) and np.ndim(x) == 0 else x
 
 
 def _expect(owner: str, argument: str, value: Any, allowed: Sequence[Any]) -> None:
@@ -36,7 +38,7 @@ def _expect(owner: str, argument: str, value: Any, allowed: Sequence[Any]) -> No
 def _rows(owner, y_true, y_pred, sample_weight, dtype):
     """Labels, predictions and weights of a batch as arrays ``(rows, outputs)``."""
     mask = joint_mask(y_pred)
-    y_true, y_pred = match_shapes(owner, host(y_true), as_floats(host(y_pred), dtype))
+    y_true, y_pred = match_shapes(owner, as_array(y_true), as_floats(as_array(y_pred), dtype))
     weight = weigh(y_pred, sample_weight, mask)
     shape = (-1, y_pred.shape[-1]) if y_pred.ndim > 1 else (-1, 1)
     return y_true.reshape(shape), y_pred.reshape(shape), weight.reshape(shape)
@@ -94,7 +96,8 @@ class R2Score(Metric):
         with np.errstate(divide="ignore", invalid="ignore"):
             total = self.square_sum - self.sum * self.sum / self.weight
             score = 1.0 - self.residual / total
-            score = np.where(np.isinf(score), 0.0, score)
+            xp = array_module(score)
+            score = xp.where(xp.isinf(score), 0.0, score)
             if self.class_aggregation == "uniform_average":
                 score = score.mean()
             elif self.class_aggregation == "variance_weighted_average":
@@ -111,7 +114,7 @@ class R2Score(Metric):
 
     def reset_state(self) -> None:
         """Forget all batches."""
-        self.weight = self.sum = self.square_sum = self.residual = np.zeros(())
+        self.weight = self.sum = self.square_sum = self.residual = device_module().zeros(())
         self.size = 0
 
 
@@ -138,7 +141,7 @@ class _Thresholded(Metric):
     def _count(self, y_true, y_pred, weight):
         """Take in arrays ``(rows, columns)``."""
         y_true = y_true.astype(bool)
-        cuts = self.cuts.astype(y_pred.dtype)
+        cuts = array_module(y_pred).asarray(self.cuts, dtype=y_pred.dtype)
         self.true_positives = self.true_positives + _above(y_pred, weight * y_true, cuts)
         self.false_positives = self.false_positives + _above(y_pred, weight * ~y_true, cuts)
         self.positives = self.positives + (weight * y_true).sum(axis=0)
@@ -146,12 +149,16 @@ class _Thresholded(Metric):
 
     def reset_state(self) -> None:
         """Forget all batches."""
-        self.true_positives = self.false_positives = np.zeros((len(self.cuts), 1))
-        self.positives = self.negatives = np.zeros(1)
+        xp = device_module()
+        self.true_positives = self.false_positives = xp.zeros((len(self.cuts), 1))
+        self.positives = self.negatives = xp.zeros(1)
 
 
 def _above(scores, weight, cuts):
     """Per cut and column the weights of the scores above it; no comparison of all pairs."""
+    if on_device(scores):  # where counting into bins would have to wait for the number of bins
+        columns = zip(scores.T, weight.T, strict=True)
+        return array_module(scores).stack([_above_sorted(*column, cuts) for column in columns], axis=1)
     order = np.argsort(cuts)
     counts = np.empty((len(cuts), scores.shape[1]))
     for column in range(scores.shape[1]):
@@ -159,6 +166,14 @@ def _above(scores, weight, cuts):
         sums = np.bincount(passed, weight[:, column], minlength=len(cuts) + 1)
         counts[order, column] = np.cumsum(sums[:0:-1])[::-1]
     return counts
+
+
+def _above_sorted(scores, weight, cuts):
+    """Per cut the weights of the scores above it, of one column."""
+    xp = array_module(scores)
+    order = xp.argsort(scores)
+    sums = xp.concatenate([xp.zeros(1), xp.cumsum(weight[order])])
+    return sums[-1] - sums[xp.searchsorted(scores[order], cuts, side="right")]
 
 
 class _PrecisionRecall(_Thresholded):
@@ -207,10 +222,9 @@ _NEVER = -1e10
 
 def _only_top(scores, k):
     """The `k` largest of each row, `_NEVER` in place of the others."""
-    top = np.argsort(-scores, axis=-1, kind="stable")[:, :k]
-    kept = np.full_like(scores, _NEVER)
-    np.put_along_axis(kept, top, np.take_along_axis(scores, top, axis=-1), axis=-1)
-    return kept
+    xp = array_module(scores)
+    order = xp.argsort(-scores, axis=-1, kind="stable")
+    return xp.where(xp.argsort(order, axis=-1) < k, scores, _NEVER)
 
 
 class Precision(_PrecisionRecall):
@@ -321,7 +335,7 @@ class AUC(_Thresholded):
             self._count(y_true, y_pred, weight)
             return
         if self.label_weights is not None:
-            weight = weight * np.asarray(self.label_weights, "float64")
+            weight = weight * array_module(weight).asarray(self.label_weights, "float64")
         self._count(*(x.reshape(-1, 1) for x in (y_true, y_pred, weight)))
 
     def result(self) -> float:
@@ -337,16 +351,17 @@ class AUC(_Thresholded):
                 areas = self._areas(recall, _divide(self.true_positives, found))
         areas = areas.sum(axis=0)
         if self.multi_label and self.label_weights is not None:
-            weights = np.asarray(self.label_weights, "float64")
-            return float(_divide((areas * weights).sum(), weights.sum()))
-        return float(areas.mean())
+            weights = array_module(areas).asarray(self.label_weights, "float64")
+            return _plain(_divide((areas * weights).sum(), weights.sum()))
+        return _plain(areas.mean())
 
     def _areas(self, x, y):
         """Between neighbouring points of a curve; x falls as the threshold rises."""
+        xp = array_module(x)
         height = {
             "interpolation": lambda a, b: (a + b) / 2.0,
-            "minoring": np.minimum,
-            "majoring": np.maximum,
+            "minoring": xp.minimum,
+            "majoring": xp.maximum,
         }[self.summation_method]
         return (x[:-1] - x[1:]) * height(y[:-1], y[1:])
 
@@ -355,13 +370,14 @@ class AUC(_Thresholded):
 
         With p = tp + fp and tp = a + s p in between, the integral of tp / p over tp is s (dtp + a dlog(p)).
         """
+        xp = array_module(self.true_positives)
         tp, p = self.true_positives, self.true_positives + self.false_positives
         d_tp = tp[:-1] - tp[1:]
-        slope = _divide(d_tp, np.maximum(p[:-1] - p[1:], 0.0))
+        slope = _divide(d_tp, xp.maximum(p[:-1] - p[1:], 0.0))
         start = tp[1:] - slope * p[1:]
         both = (p[:-1] > 0) & (p[1:] > 0)
-        ratio = np.where(both, _divide(p[:-1], np.maximum(p[1:], 0.0)), 1.0)
-        return _divide(slope * (d_tp + start * np.log(ratio)), np.maximum(self.positives, 0.0))
+        ratio = xp.where(both, _divide(p[:-1], xp.maximum(p[1:], 0.0)), 1.0)
+        return _divide(slope * (d_tp + start * xp.log(ratio)), xp.maximum(self.positives, 0.0))
 
 
 class F1Score(Metric):
@@ -405,7 +421,8 @@ class F1Score(Metric):
         y_true, y_pred, weight = _rows("F1Score", y_true, y_pred, sample_weight, self.dtype)
         if self.threshold is None:
             largest = y_pred.max(axis=-1, keepdims=True)
-            positive = (y_pred >= largest) & (np.abs(y_pred) > 1e-9)  # a row of zeros names no class
+            not_zero = array_module(y_pred).abs(y_pred) > 1e-9  # a row of zeros names no class
+            positive = (y_pred >= largest) & not_zero
         else:
             positive = y_pred > self.threshold
         axis = None if self.average == "micro" else 0
@@ -426,4 +443,4 @@ class F1Score(Metric):
 
     def reset_state(self) -> None:
         """Forget all batches."""
-        self.true_positives = self.predicted = self.labelled = np.zeros(())
+        self.true_positives = self.predicted = self.labelled = device_module().zeros(())

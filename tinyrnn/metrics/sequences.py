@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from tinyrnn.backend import to_host
 from tinyrnn.losses import class_ids, joint_mask
-from tinyrnn.metrics.base import host
+from tinyrnn.ops import to_array
 
 __all__ = ["accuracy_by_class", "edit_distance", "sequence_error_rate"]
 
@@ -36,9 +37,10 @@ def accuracy_by_class(y_true: Any, y_pred: Any, mask: Any = None) -> tuple[np.nd
     ValueError
         For shapes that do not fit, and for labels that are no classes where they count.
     """
-    mask = joint_mask(y_pred) if mask is None else np.asarray(mask, bool)
-    scores = host(y_pred)
-    labels = class_ids("accuracy_by_class", host(y_true), scores.shape)
+    mask = joint_mask(y_pred) if mask is None else mask
+    mask = mask if mask is None else to_host(mask).astype(bool)
+    scores = to_host(to_array(y_pred))
+    labels = class_ids("accuracy_by_class", to_host(to_array(y_true)), scores.shape)
     right = labels == scores.argmax(axis=-1)
     if mask is not None:
         if mask.shape != labels.shape:
