@@ -1,10 +1,12 @@
 """The stand-in for CuPy: refuses what CuPy refuses, counts what CuPy does, computes what NumPy computes."""
 
 import copy
+import subprocess
 import sys
 
 import numpy as np
 import pytest
+from cupy_standin import on_cpu
 
 
 @pytest.fixture
@@ -228,3 +230,159 @@ def test_it_is_there_for_one_test(standin):
 
 def test_it_is_gone_after_the_test():
     assert getattr(sys.modules.get("cupy"), "__name__", None) != "cupy_standin"
+
+
+# --- CUDA C on the CPU ------------------------------------------------------------------------------------
+
+runs_kernels = pytest.mark.skipif(bool(on_cpu.missing()), reason=on_cpu.missing())
+
+TOTAL = """
+extern "C" __global__ void __launch_bounds__(256) total(const float* x, float* out, int n, bool waits) {
+    extern __shared__ __align__(16) unsigned char memory[];
+    float* sums = reinterpret_cast<float*>(memory);
+    const int me = threadIdx.x;
+    float sum = 0;
+    for (int i = me; i < n; i += blockDim.x) sum += x[i];
+    sums[me] = sum;
+    for (int half = blockDim.x / 2; half > 0; half /= 2) {
+        if (waits) __syncthreads();
+        if (me < half) sums[me] += sums[me + half];
+    }
+    if (me == 0) out[blockIdx.x] = sums[0];
+}
+"""
+
+
+def launch(standin, body, *args, parameters="float* x", block=32, **settings):
+    """Launch one block of a kernel with this body."""
+    code = f'extern "C" __global__ void kernel({parameters}) {{\n{body}\n}}'
+    standin.RawModule(code=code).get_function("kernel")((1,), (block,), args, **settings)
+
+
+@runs_kernels
+def test_a_kernel_computes(standin):
+    x, out = standin.asarray(np.arange(1000, dtype="float32")), standin.empty(3, "float32")
+    total = standin.RawKernel(TOTAL, "total")
+    with standin.no_host_copies():
+        total((3,), (64,), (x, out, np.int32(1000), True), shared_mem=256)
+    assert out.get().tolist() == [499500.0] * 3
+    total((1,), (64,), (x[100:], out[1:2], np.int32(2), True), shared_mem=256)  # views: where they begin
+    assert out.get().tolist() == [499500.0, 201.0, 499500.0]
+    assert total.max_threads_per_block == 256
+
+
+@runs_kernels
+def test_a_missing_barrier_is_found(standin):
+    x, out = standin.ones(64, "float32"), standin.empty(1, "float32")
+    standin.RawKernel(TOTAL, "total")((1,), (64,), (x, out, np.int32(64), False), shared_mem=256)
+    assert out.get()[0] != 64
+
+
+@runs_kernels
+def test_a_barrier_that_some_do_not_reach_is_found(standin):
+    x = standin.ones(64, "float32")
+    for body in (
+        "if (threadIdx.x) __syncthreads();",
+        "if (threadIdx.x)\n__syncthreads();\nelse\n__syncthreads();",
+    ):
+        with pytest.raises(RuntimeError, match="same __syncthreads"):
+            launch(standin, body, x)
+
+
+@runs_kernels
+@pytest.mark.parametrize("at", ["n", "-1", "n + 100"])
+def test_a_write_out_of_bounds_is_found(standin, at):
+    x, n = standin.ones(64, "float32"), np.int32(64)
+    with pytest.raises(RuntimeError, match=r"outside of an argument, an array of \(64,\) float32"):
+        launch(standin, f"x[{at}] = 5;", x, n, parameters="float* x, int n")
+    with pytest.raises(RuntimeError, match="outside of its 256 bytes of shared memory"):
+        launch(
+            standin, f"extern __shared__ float s[];\ns[{at}] = x[0];", x, n,
+            parameters="float* x, int n", shared_mem=256,
+        )  # fmt: skip
+
+
+@runs_kernels
+def test_what_is_read_before_it_is_written_is_no_number(standin):
+    for body in (
+        "x[threadIdx.x] = x[32 + threadIdx.x];",
+        "x[threadIdx.x] = x[(int)threadIdx.x - 32];",
+        "__shared__ float s[32];\nx[threadIdx.x] = s[threadIdx.x];\n__syncthreads();\ns[threadIdx.x] = 1;",
+        "extern __shared__ float s[];\nx[threadIdx.x] = s[threadIdx.x];",
+    ):
+        x = standin.ones(32, "float32")
+        for _ in range(2):  # shared memory does not outlive a block
+            launch(standin, body, x, shared_mem=128)
+        assert np.isnan(x.get()).all()
+
+
+@runs_kernels
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        ("float a[4] = {};\nx[0] = a[threadIdx.x];", "an index outside of its array, at line 3"),
+        ("__shared__ float a[4];\na[threadIdx.x] = 0;", "an index outside of its array, at line 3"),
+        ("*reinterpret_cast<double*>(x + 1) = 0;", "not aligned, at line 2"),
+        ("int n = 2147483647;\nx[0] = n + (int)blockDim.x;", "overflows"),
+        ("x[0] = 1 / (int)(blockDim.x - 32);", "divided by zero"),
+        ("float* y = x - (x - (float*)0);\ny[0] = 1;", "null pointer"),
+    ],
+)
+def test_what_the_compiler_checks_is_found(standin, body, found):
+    with pytest.raises(RuntimeError, match=found):
+        launch(standin, body, standin.ones(32, "float32"))
+
+
+@runs_kernels
+def test_arguments_have_to_fit(standin):
+    x = standin.ones((8, 8), "float32")
+    with pytest.raises(ValueError, match="argument 0: expected an array without gaps"):
+        launch(standin, "", x.T)
+    with pytest.raises(TypeError, match="argument 0: expected an array of f4, found float64"):
+        launch(standin, "", x.astype("float64"))
+    with pytest.raises(TypeError, match="expected a number of i4, found int64"):
+        launch(standin, "", 3, parameters="int n")
+    with pytest.raises(TypeError, match="expected a number of f4, found float64"):
+        launch(standin, "", np.float64(3), parameters="float n")
+    with pytest.raises(TypeError, match="Unsupported type <class 'numpy.ndarray'>"):
+        launch(standin, "", np.ones(3, "float32"))
+    with pytest.raises(TypeError, match="expected 1 arguments, found 2"):
+        launch(standin, "", x, x)
+    launch(standin, "x[0] = !y;", x, np.uint64(0), parameters="float* x, const double* y")
+    assert x.get()[0, 0] == 1
+
+
+@runs_kernels
+def test_launches_have_to_fit(standin):
+    x = standin.ones(4, "float32")
+    for grid, block in (((0,), (32,)), ((1,), (2048,)), ((1, 70000), (32,)), ((1,), (1, 1, 65))):
+        with pytest.raises(RuntimeError, match="CUDA_ERROR_INVALID_VALUE"):
+            standin.RawKernel('extern "C" __global__ void f() {}', "f")(grid, block, ())
+    with pytest.raises(RuntimeError, match="512 threads in a block, at most 256"):
+        standin.RawKernel(TOTAL, "total")((1,), (512,), (x, x, np.int32(4), True))
+    kernel = standin.RawKernel('extern "C" __global__ void f() {}', "f")
+    with pytest.raises(RuntimeError, match="65536 bytes of shared memory, at most 49152"):
+        kernel((1,), (32,), (), shared_mem=65536)
+    kernel.max_dynamic_shared_size_bytes = 65536
+    kernel((1,), (32,), (), shared_mem=65536)
+    with pytest.raises(RuntimeError, match="at most 232448"):
+        kernel.max_dynamic_shared_size_bytes = 300000
+    standin.device_properties.update(sharedMemPerBlockOptin=65536)
+    with pytest.raises(RuntimeError, match="at most 65536"):
+        kernel.max_dynamic_shared_size_bytes = 100000
+
+
+@runs_kernels
+def test_a_wrong_source_says_where(standin):
+    with pytest.raises(standin.cuda.compiler.CompileException, match="kernel:2"):
+        launch(standin, "nonsense;", standin.ones(1, "float32"))
+    with pytest.raises(RuntimeError, match="named symbol not found: other"):
+        standin.RawModule(code='extern "C" __global__ void f() {}').get_function("other")
+
+
+@runs_kernels
+def test_the_header_has_no_warnings():
+    compiler = on_cpu._compiler()
+    command = [compiler, "-std=c++17", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", "-x", "c++"]
+    done = subprocess.run([*command, str(on_cpu.HEADER)], capture_output=True, text=True, check=False)
+    assert not done.returncode, done.stderr

@@ -17,8 +17,19 @@ import types
 from cupy_standin import cuda, functions
 from cupy_standin.arrays import ndarray
 from cupy_standin.device import HostCopyError, copies, no_host_copies
+from cupy_standin.on_cpu import RawKernel, RawModule
 
-__all__ = ["HostCopyError", "copies", "cuda", "modules", "ndarray", "no_host_copies", "reset"]
+__all__ = [
+    "HostCopyError",
+    "RawKernel",
+    "RawModule",
+    "copies",
+    "cuda",
+    "modules",
+    "ndarray",
+    "no_host_copies",
+    "reset",
+]
 
 __version__ = "14.0.0"
 

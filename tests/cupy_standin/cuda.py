@@ -25,6 +25,19 @@ class OutOfMemoryError(MemoryError):
         super().__init__(f"Out of memory allocating {size:,} bytes (allocated so far: {total:,} bytes).")
 
 
+class CUDADriverError(RuntimeError):
+    """An error of the CUDA driver."""
+
+
+class CompileException(Exception):  # noqa: N818
+    """A source that does not compile, with what the compiler says."""
+
+    def __init__(self, msg: str, source: str, name: str, options: Any, backend: str = "nvrtc"):
+        super().__init__(msg)
+
+
+driver = types.SimpleNamespace(CUDADriverError=CUDADriverError)
+compiler = types.SimpleNamespace(CompileException=CompileException)
 runtime = types.SimpleNamespace(CUDARuntimeError=CUDARuntimeError)
 memory = types.SimpleNamespace(OutOfMemoryError=OutOfMemoryError)
 
