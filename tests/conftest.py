@@ -64,6 +64,21 @@ def standin(monkeypatch):
     cupy_standin.reset()
 
 
+@pytest.fixture(params=["standin", pytest.param("cupy", marks=pytest.mark.gpu)])
+def device_library(request):
+    """The module of device arrays: the stand-in, and CuPy where there is a GPU (``pytest -m gpu``)."""
+    if request.param == "standin":
+        return request.getfixturevalue("standin")
+    cupy = pytest.importorskip("cupy", reason="CuPy is not installed", exc_type=ImportError)
+    try:
+        count = cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        pytest.skip(f"no GPU: {error}")
+    if not count:
+        pytest.skip("no GPU")
+    return cupy
+
+
 @pytest.fixture
 def fits(monkeypatch):
     """Every call of `fit` that follows, in order: its arguments by name, and as "self" the model."""

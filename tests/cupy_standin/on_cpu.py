@@ -1,9 +1,9 @@
 """CUDA C compiled for the CPU, and run there.
 
-Compiled code is kept in a folder of the user's below the system's folder for temporary files, by a hash of all
-that it was made from, so that processes side by side may share it. `on_cpu.h` says what runs how, and what
-is found: besides what it says there, indices outside of an array, addresses that are not aligned, integers
-that overflow, and writes a little outside of an argument or of shared memory.
+Compiled code is kept in a folder of the user's below the system's folder for temporary files, by a hash of
+all that it was made from, so that processes side by side may share it. `on_cpu.h` says what runs how, and
+what is found: besides what it says there, indices outside of an array, addresses that are not aligned,
+integers that overflow, and writes a little outside of an argument or of shared memory.
 """
 
 from __future__ import annotations
