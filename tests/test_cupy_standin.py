@@ -386,3 +386,110 @@ def test_the_header_has_no_warnings():
     command = [compiler, "-std=c++17", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", "-x", "c++"]
     done = subprocess.run([*command, str(on_cpu.HEADER)], capture_output=True, text=True, check=False)
     assert not done.returncode, done.stderr
+
+
+# --- the device -------------------------------------------------------------------------------------------
+
+
+def test_the_device_is_what_a_test_says(standin):
+    cuda = standin.cuda
+    assert cuda.runtime.getDeviceCount() == 1
+    assert cuda.Device().compute_capability == "90"
+    assert cuda.Device().attributes["MaxSharedMemoryPerBlockOptin"] == 227 * 1024
+    standin.device_properties.update(major=7, minor=0)
+    assert cuda.Device(0).compute_capability == "70"
+    assert cuda.runtime.getDeviceProperties(0)["major"] == 7
+    standin.device_count = 0
+    for ask in (cuda.runtime.getDeviceCount, lambda: cuda.Device().compute_capability):
+        with pytest.raises(cuda.runtime.CUDARuntimeError, match="cudaErrorNoDevice"):
+            ask()
+    assert not standin.is_available()
+
+
+# --- streams and graphs -----------------------------------------------------------------------------------
+
+
+@runs_kernels
+def test_a_graph_runs_what_was_recorded(standin):
+    a, b, total = standin.ones(4), standin.zeros((2, 4)), standin.empty(())
+    twice = standin.RawKernel('extern "C" __global__ void twice(double* x) { x[threadIdx.x] *= 2; }', "twice")
+    stream = standin.cuda.Stream(non_blocking=True)
+    before = standin.copies.launches
+    with stream:
+        assert standin.cuda.get_current_stream() is stream
+        stream.begin_capture()
+        twice((1,), (4,), (a,))
+        b[1] = a
+        standin.add(b[0], a, out=b[0])
+        b *= 10.0
+        standin.sum(b, out=total)
+        standin.copyto(a, b[1])
+        graph = stream.end_capture()
+    assert standin.copies.launches == before
+    assert a.get().tolist() == [1] * 4
+    for expected in (160.0, 3360.0):  # 2 * 10 + 2 * 10, then 40 * 10 + (20 + 40) * 10, minus rounding: none
+        graph.launch(stream)
+        np.testing.assert_allclose(total.get(), reference(expected))
+    assert standin.copies.launches == before + 2
+
+
+def reference(expected):
+    """Return the sum that the graph finds in its first and second run, as NumPy computes it."""
+    a, b = np.ones(4), np.zeros((2, 4))
+    while True:
+        a *= 2
+        b[1] = a
+        b[0] += a
+        b *= 10
+        a[...] = b[1]
+        if b.sum() >= expected:
+            return b.sum()
+
+
+def test_what_cannot_be_recorded_raises(standin):
+    a, host = standin.ones(4), np.ones(4)
+    stream = standin.cuda.Stream(non_blocking=True)
+    for work in (
+        lambda: a + 1,
+        lambda: standin.empty(3),
+        lambda: a.sum(),
+        lambda: a.get(),
+        lambda: float(a[0]),
+        lambda: standin.asarray(host),
+        lambda: a[a > 0],
+        lambda: stream.synchronize(),
+    ):
+        with stream:
+            stream.begin_capture()
+            with pytest.raises(
+                standin.cuda.runtime.CUDARuntimeError, match="cudaErrorStreamCaptureUnsupported"
+            ):
+                work()
+            stream.end_capture()
+    with pytest.raises(standin.cuda.runtime.CUDARuntimeError, match="default stream"):
+        standin.cuda.get_current_stream().begin_capture()
+    a += 1  # not into the stream: at once
+    assert a.get().tolist() == [2] * 4
+
+
+def test_a_graph_does_not_keep_memory(standin):
+    a, b = standin.ones(4), standin.ones(4)
+    with standin.cuda.Stream() as stream:
+        stream.begin_capture()
+        a += b[:1]
+        graph = stream.end_capture()
+    graph.launch()
+    assert a.get().tolist() == [2] * 4
+    del b
+    with pytest.raises(RuntimeError, match="memory that was freed"):
+        graph.launch()
+
+
+def test_waiting_for_the_device_is_counted(standin):
+    event = standin.cuda.Event()
+    event.record()
+    later = standin.cuda.get_current_stream().record()
+    assert standin.cuda.get_elapsed_time(event, later) >= 0
+    for wait in (event.synchronize, standin.cuda.Device().synchronize, standin.cuda.Stream.null.synchronize):
+        with standin.no_host_copies(), pytest.raises(standin.HostCopyError):
+            wait()

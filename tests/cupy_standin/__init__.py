@@ -16,6 +16,7 @@ import types
 
 from cupy_standin import cuda, functions
 from cupy_standin.arrays import ndarray
+from cupy_standin.cuda import get_default_memory_pool, is_available
 from cupy_standin.device import HostCopyError, copies, no_host_copies
 from cupy_standin.on_cpu import RawKernel, RawModule
 
@@ -25,6 +26,8 @@ __all__ = [
     "RawModule",
     "copies",
     "cuda",
+    "get_default_memory_pool",
+    "is_available",
     "modules",
     "ndarray",
     "no_host_copies",

@@ -40,7 +40,7 @@ def wrap(x: Any) -> Any:
     if isinstance(x, np.ndarray | np.generic):
         found = ndarray.__new__(ndarray)
         found._array = np.asarray(x)
-        device.claim(found._array)
+        found._memory = device.claim(found._array)
         return found
     if isinstance(x, tuple | list):
         return type(x)(map(wrap, x))
@@ -64,18 +64,30 @@ def operate(function: Callable, *args: Any, out: Any = None, **settings: Any) ->
     if out is not None:
         if not isinstance(out, ndarray):
             raise TypeError(f"out: expected a device array, found {type(out)}")
-        device.issue(lambda: function(*args_, out=out._array, **settings_))
+        into = out._array
+        device.issue(lambda: function(*args_, out=into, **settings_), out, *_touched(args))
         return out
     with np.errstate(all="ignore"):
         found = function(*args_, **settings_)
     for x in args:
         if isinstance(x, ndarray) and x._array is found:
             return x
-    before = len(device._taken)
+    before = len(device.pieces)
     result = wrap(found)
-    if len(device._taken) > before:  # no view
+    if len(device.pieces) > before:  # no view
         device.copies.launches += 1
     return result
+
+
+def _touched(args: Any) -> list[ndarray]:
+    """Return the device arrays among arguments."""
+    found = []
+    for x in args:
+        if isinstance(x, ndarray):
+            found.append(x)
+        elif isinstance(x, tuple | list):
+            found += _touched(x)
+    return found
 
 
 def _takes_over(y: Any) -> bool:
@@ -141,7 +153,7 @@ class ndarray:  # noqa: N801
     ``ndarray(shape, dtype)`` makes one of fresh memory.
     """
 
-    __slots__ = ("__weakref__", "_array")
+    __slots__ = ("__weakref__", "_array", "_memory")
     __array_priority__ = 100
     __hash__ = None
 
@@ -149,7 +161,7 @@ class ndarray:  # noqa: N801
         if memptr is not None or strides is not None:
             raise NotImplementedError("the stand-in makes arrays of its own memory only")
         self._array = poisoned(shape, dtype, order)
-        device.claim(self._array)
+        self._memory = device.claim(self._array)
 
     # what is known without asking the device
     shape = property(lambda self: self._array.shape)
@@ -196,7 +208,7 @@ class ndarray:  # noqa: N801
         if arr.dtype != self.dtype or arr.shape != self.shape:
             raise ValueError(f"set: expected {self.dtype} {self.shape}, found {arr.dtype} {arr.shape}")
         device.send()
-        self._array[...] = arr
+        self._array[...] = arr  # at once: nothing waits in a queue here
 
     def item(self) -> Any:
         """Return the only number as Python's."""
@@ -328,6 +340,7 @@ class ndarray:  # noqa: N801
         return wrap(self._array[index])
 
     def __setitem__(self, index, value):
+        touched = _touched((self, value, index))
         index, advanced = _index(self, index)
         if isinstance(value, ndarray):
             value = value._array
@@ -339,15 +352,17 @@ class ndarray:  # noqa: N801
                 raise ValueError("non-scalar numpy.ndarray cannot be used for fill")
         elif not isinstance(value, SCALARS):
             raise TypeError(f"Unsupported type {type(value)}")
-        device.issue(lambda: operator.setitem(self._array, index, value))
+        into = self._array
+        device.issue(lambda: operator.setitem(into, index, value), *touched)
 
     def fill(self, value):
         """Set all elements to a number."""
+        into, touched = self._array, _touched((self, value))
         if isinstance(value, ndarray):
             value = value._array
         elif np.ndim(value):
             raise ValueError("non-scalar numpy.ndarray cannot be used for fill")
-        device.issue(lambda: operator.setitem(self._array, ..., value))
+        device.issue(lambda: operator.setitem(into, ..., value), *touched)
 
     def take(self, indices, axis=None, out=None):
         """Elements along an axis; indices out of range wrap around."""
@@ -403,7 +418,8 @@ class ndarray:  # noqa: N801
 
     def sort(self, axis=-1, kind=None):
         """Sort in place."""
-        device.issue(lambda: self._array.sort(axis, kind="stable"))
+        into = self._array
+        device.issue(lambda: into.sort(axis, kind="stable"), self)
 
     def argsort(self, axis=-1, kind=None):
         """Return the order of the elements."""
@@ -506,9 +522,10 @@ SCATTERED = ("int32", "float16", "float32", "float64", "uint32", "uint64")
 
 
 def _scatter(ufunc: np.ufunc, a: ndarray, index: Any, value: Any) -> None:
+    touched, into = _touched((a, index, value)), a._array
     index, advanced = _index(a, index)
     if advanced and a.dtype.name not in SCATTERED:
         raise TypeError(f"scatter_{ufunc.__name__} only supports {', '.join(SCATTERED)}, not {a.dtype}")
     value = value._array if isinstance(value, ndarray) else np.asarray(unwrap(value))
     value = value.astype(a.dtype, copy=False)
-    device.issue(lambda: ufunc.at(a._array, index, value))
+    device.issue(lambda: ufunc.at(into, index, value), *touched)

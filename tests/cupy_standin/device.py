@@ -6,12 +6,13 @@ import contextlib
 import threading
 import weakref
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
 import cupy_standin
 
-__all__ = ["HostCopyError", "claim", "copies", "fetch", "issue", "no_host_copies", "root", "streams"]
+__all__ = ["HostCopyError", "claim", "copies", "fetch", "issue", "no_host_copies", "root", "send", "streams"]
 
 
 class Copies:
@@ -77,19 +78,40 @@ def send() -> None:
     copies.to_device += 1
 
 
-def issue(work: Callable[[], object]) -> None:
-    """Run `work`, which writes into memory that is there already, or record it if the stream captures."""
+def issue(work: Callable[[], object], *touched: Any) -> None:
+    """Run `work`, which writes into memory that is there already, or record it if the stream captures.
+
+    `touched` are the device arrays that it reads or writes. What is recorded does not keep their memory:
+    neither does a CUDA graph.
+    """
     if streams.recorded is None:
         copies.launches += 1
         with np.errstate(all="ignore"):
             work()
     else:
-        streams.recorded.append(work)
+        streams.recorded.append((work, [weakref.ref(array._memory) for array in touched]))
 
 
 # --- memory -----------------------------------------------------------------------------------------------
 
-_taken: dict[int, weakref.ref] = {}
+
+class Memory:
+    """A piece of the device's memory, free again when no device array lies in it any more."""
+
+    __slots__ = ("__weakref__", "array")
+
+    def __init__(self, array: np.ndarray):
+        self.array = array  # keeps its address from being used again as long as this is known by it
+        if cupy_standin.free_bytes is not None:
+            cupy_standin.free_bytes -= array.nbytes
+
+    def __del__(self):
+        if cupy_standin.free_bytes is not None:
+            cupy_standin.free_bytes += self.array.nbytes
+
+
+pieces: weakref.WeakValueDictionary[int, Memory] = weakref.WeakValueDictionary()
+"""The memory that is taken, by the id of the NumPy array that owns it."""
 
 
 def root(array: np.ndarray) -> np.ndarray:
@@ -99,31 +121,23 @@ def root(array: np.ndarray) -> np.ndarray:
     return array
 
 
-def claim(array: np.ndarray) -> bool:
-    """Account for the memory of `array`; return whether it is new."""
+def claim(array: np.ndarray) -> Memory:
+    """Return the memory in which `array` lies, which is accounted for if it is new."""
     array = root(array)
-    key = id(array)
-    if key in _taken:
-        return False
+    memory = pieces.get(id(array))
+    if memory is not None:
+        return memory
     if streams.recorded is not None:
         raise cupy_standin.cuda.runtime.CUDARuntimeError(
             "cudaErrorStreamCaptureUnsupported: memory for a new array while a stream captures; give `out`"
         )
-    size, free = array.nbytes, cupy_standin.free_bytes
-    if free is not None:
-        if size > free:
-            raise cupy_standin.cuda.memory.OutOfMemoryError(size, taken_bytes(), free)
-        cupy_standin.free_bytes = free - size
-
-    def release(_, key=key, size=size):
-        del _taken[key]
-        if cupy_standin.free_bytes is not None:
-            cupy_standin.free_bytes += size
-
-    _taken[key] = weakref.ref(array, release)
-    return True
+    free = cupy_standin.free_bytes
+    if free is not None and array.nbytes > free:
+        raise cupy_standin.cuda.memory.OutOfMemoryError(array.nbytes, taken_bytes(), free)
+    memory = pieces[id(array)] = Memory(array)
+    return memory
 
 
 def taken_bytes() -> int:
     """Return how many bytes the arrays of the device take."""
-    return sum(array.nbytes for array in (ref() for ref in list(_taken.values())) if array is not None)
+    return sum(memory.array.nbytes for memory in list(pieces.values()))

@@ -115,8 +115,9 @@ def copyto(dst, src, casting="same_kind", where=None):
         if src.size != 1:
             raise ValueError("non-scalar numpy.ndarray cannot be used for copyto")
         src = src.reshape(())[()]
+    touched = [x for x in (dst, src, where) if isinstance(x, ndarray)]
     dst, src, where = dst._array, unwrap(src), True if where is None else unwrap(where)
-    device.issue(lambda: np.copyto(dst, src, casting, where=where))
+    device.issue(lambda: np.copyto(dst, src, casting, where=where), *touched)
 
 
 def where(condition, x=None, y=None):
@@ -149,8 +150,9 @@ def take_along_axis(a, indices, axis):
 def put_along_axis(arr, indices, values, axis):
     """Set elements along an axis."""
     length = arr.shape[axis]
-    indices, values = unwrap(indices) % length, unwrap(values)
-    device.issue(lambda: np.put_along_axis(arr._array, indices, values, axis))
+    touched = [x for x in (arr, indices, values) if isinstance(x, ndarray)]
+    arr, indices, values = arr._array, unwrap(indices) % length, unwrap(values)
+    device.issue(lambda: np.put_along_axis(arr, indices, values, axis), *touched)
 
 
 def repeat(a, repeats, axis=None):

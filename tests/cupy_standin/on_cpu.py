@@ -56,14 +56,16 @@ KERNEL = re.compile(
 DYNAMIC = re.compile(r"extern\s+__shared__\s+(?:__align__\(\d+\)\s+)?([\w ]+?)\s+(\w+)\s*\[\s*\]\s*;")
 
 
-def translate(code: str) -> str:
+def translate(code: str, defines: Sequence[str]) -> str:
     """Return the source for the CPU: the header, `code`, and a way to launch each of its kernels."""
+    command = [_compiler(), "-E", "-x", "c++", *defines, "-"]  # so that kernels under #if are told apart
+    code = _run(command, None, f'#line 1 "kernel"\n{code}')
     kernels = KERNEL.findall(code)
     code = KERNEL.sub(lambda m: m[0].replace('extern "C"', "", 1), code)
     code = DYNAMIC.sub(r"\1* const \2 = reinterpret_cast<\1*>(standin::shared_memory);", code)
     bounds = [f"constexpr int standin_bound_{name} = {bound or 1024};" for bound, name in kernels]
     entries = [ENTRY.replace("NAME", name) for _, name in kernels]
-    head = f'#include "{HEADER}"\nnamespace {{ namespace cuda_source {{\n#line 1 "kernel"\n'
+    head = f'#include "{HEADER}"\nnamespace {{ namespace cuda_source {{\n'
     return "\n".join([head + code, '#line 1 "entries"', *bounds, "}}", *entries])
 
 
@@ -95,7 +97,7 @@ def _folder() -> Path:
 @functools.cache
 def build(code: str, defines: tuple[str, ...]) -> ctypes.CDLL:
     """Compile `code`, or find what was compiled from the same text, and load it."""
-    compiler, source = _compiler(), translate(code)
+    compiler, source = _compiler(), translate(code, defines)
     parts = (source, HEADER.read_text(), _version(compiler), CHECKS, *FLAGS, *defines)
     library = _folder() / (hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32] + ".so")
     if not library.exists():
@@ -108,17 +110,18 @@ def build(code: str, defines: tuple[str, ...]) -> ctypes.CDLL:
     return ctypes.CDLL(str(library))
 
 
-def _run(command: list[str], folder: str) -> None:
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+def _run(command: list[str], folder: str | None, text: str | None = None) -> str:
+    done = subprocess.run(command, cwd=folder, input=text, capture_output=True, text=True, check=False)
     if done.returncode:
         raise cupy_standin.cuda.compiler.CompileException(done.stderr, "", "kernel", command)
+    return done.stdout
 
 
 # --- launching --------------------------------------------------------------------------------------------
 
 MARGIN = 4096  # bytes around what a kernel may write to, in which writes are found
 STACK = 1 << 16
-_lock = threading.Lock()
+_lock = threading.Lock()  # of what a compiled library has in one place for all threads
 
 
 class Launch(ctypes.Structure):
@@ -210,7 +213,8 @@ class RawKernel:
         grid, block = (_three(sizes) for sizes in (grid, block))
         self._check(grid, block, shared_mem)
         arguments = self._arguments(args)
-        device.issue(lambda: self._run(grid, block, arguments, shared_mem))
+        touched = [x for x in args if isinstance(x, ndarray)]
+        device.issue(lambda: self._run(grid, block, arguments, shared_mem), *touched)
 
     def _check(self, grid: list[int], block: list[int], shared: int) -> None:
         threads, most = int(np.prod(block)), self.max_threads_per_block
