@@ -16,6 +16,7 @@ import numpy as np
 from tinyrnn import blas
 from tinyrnn.autograd import Primitive, Symbolic, Tensor, broadcast_to, primitive
 from tinyrnn.backend import array_module
+from tinyrnn.cuda import scatter
 
 __all__ = [  # noqa: RUF022 - in the order of the file
     "add", "subtract", "multiply", "divide", "negative", "power",
@@ -603,8 +604,12 @@ def put(x, *, index, shape):
     out = xp.zeros(shape, x.dtype)
     if all(i is None or i is Ellipsis or isinstance(i, int | slice) for i in _as_tuple(index)):
         out[index] = x
-    else:  # an element may have been taken several times
+    elif xp is np:  # an element may have been taken several times
         xp.add.at(out, index, x)
+    else:  # there CuPy adds in any order
+        taken = xp.arange(out.size).reshape(shape)[index]
+        x = broadcast_to(x, shape=taken.shape)
+        out = scatter.scatter_add(x, taken, out.size).reshape(shape)
     return out
 
 
@@ -627,13 +632,12 @@ take.gradient(table=lambda g, ids, table_shape: scatter_add(g, ids, length=table
 @primitive
 def scatter_add(x, ids, *, length):
     """Rows of `x` added up by their `ids`: the reverse of `take`, ``(length, ...)``."""
-    xp = array_module(x)
+    if array_module(x, ids) is not np:
+        return scatter.scatter_add(x, ids, length)
     row_shape = x.shape[ids.ndim :]
     rows, ids = x.reshape((ids.size, *row_shape)), ids.reshape(-1) % length  # -1 is the last row
-    out = xp.zeros((length, *row_shape), x.dtype)
-    if xp is not np:
-        xp.add.at(out, ids, rows)
-    elif ids.size:
+    out = np.zeros((length, *row_shape), x.dtype)
+    if ids.size:
         _add_rows(out, rows, ids)
     return out
 

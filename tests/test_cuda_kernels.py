@@ -1,0 +1,185 @@
+"""The kernels of the GPU beside the recurrent ones: by value, against what defines them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tinyrnn import backend, ops
+from tinyrnn.cuda import random
+from tinyrnn.cuda.module import Kernel, read_source, source
+
+FLOATS = ["float32", "float64"]
+TOLERANCE = {"float32": {"rtol": 1e-5, "atol": 1e-6}, "float64": {"rtol": 1e-11, "atol": 1e-12}}
+
+
+def fetched(x):
+    return backend.to_host(ops.to_array(x))
+
+
+@pytest.fixture
+def gpu(device_library):
+    """The library of the device, which is the current one."""
+    backend.set_device("gpu")
+    yield device_library
+    backend.set_device("cpu")
+
+
+# --- random numbers ---------------------------------------------------------------------------------------
+
+
+def test_philox_is_the_published_one(gpu):
+    """The vectors of the authors' implementation, of counter and key."""
+    test = """
+    extern "C" __global__ void words(unsigned* out, unsigned long long counter, unsigned long long seed) {
+        const Words found = philox(counter, seed);
+        for (int i = 0; i < 4; ++i) out[i] = found.w[i];
+    }
+    """
+    philox = read_source(Path(random.__file__).with_name("random.cu"))
+    kernel = Kernel(source("float32", philox, test), "words")
+    for counter, seed, expected in [
+        (0, 0, "6627e8d5 e169c58d bc57ac4c 9b00dbd8"),
+        # the same rounds, computed one by one in Python's integers
+        (2**64 - 1, 0x299F31D0A4093822, None),
+    ]:
+        out = gpu.zeros(4, "uint32")
+        kernel(1, 1, out, np.uint64(counter), np.uint64(seed))
+        found = [int(word) for word in fetched(out)]
+        assert found == philox_in_python([counter & 0xFFFFFFFF, counter >> 32, 0, 0], seed)
+        if expected:
+            assert " ".join(f"{word:08x}" for word in found) == expected
+    ones = philox_in_python([0xFFFFFFFF] * 4, 2**64 - 1)
+    assert " ".join(f"{word:08x}" for word in ones) == "408f276d 41c83b0e a20bc7c6 6d5451fd"
+
+
+def philox_in_python(c, seed):
+    k = [seed & 0xFFFFFFFF, seed >> 32]
+    for _ in range(10):
+        (high0, low0), (high1, low1) = divmod(0xD2511F53 * c[0], 2**32), divmod(0xCD9E8D57 * c[2], 2**32)
+        c = [high1 ^ c[1] ^ k[0], low1, high0 ^ c[3] ^ k[1], low0]
+        k = [(k[0] + 0x9E3779B9) % 2**32, (k[1] + 0xBB67AE85) % 2**32]
+    return c
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_uniform_numbers(gpu, dtype):
+    x = fetched(random.uniform((3, 5001), 7, dtype))
+    assert x.dtype == dtype
+    assert x.min() >= 0
+    assert x.max() < 1
+    assert len(np.unique(x)) > 0.99 * x.size
+    np.testing.assert_allclose([x.mean(), x.var()], [1 / 2, 1 / 12], atol=0.01)
+    assert abs(np.corrcoef(x.ravel()[:-1], x.ravel()[1:])[0, 1]) < 0.03
+    words = [philox_in_python([i, 0, 0, 0], 7) for i in range(2)]
+    if dtype == "float32":
+        expected = np.array(words[0] + words[1], "uint32") // 2**8 / 2**24
+    else:
+        expected = [((a << 32 | b) >> 11) / 2**53 for w in words for a, b in (w[:2], w[2:])]
+    np.testing.assert_array_equal(x.ravel()[: len(expected)], expected)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_normal_numbers(gpu, dtype):
+    x = fetched(random.normal((4999,), 3.0, 2**62 + 1, dtype)).astype("float64") / 3
+    assert np.isfinite(x).all()
+    np.testing.assert_allclose([np.mean(x**k) for k in (1, 2, 3, 4)], [0, 1, 0, 3], atol=0.25)
+    assert abs(np.corrcoef(x[:-1], x[1:])[0, 1]) < 0.05
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.3, 0.5, 1.0])
+def test_keep_factors(gpu, rate):
+    x, wide = (fetched(random.keep_factors((50, 101), rate, 11, dtype)) for dtype in FLOATS)
+    np.testing.assert_array_equal(x == 0, wide == 0)
+    np.testing.assert_allclose(np.mean(x == 0), rate, atol=0.02)
+    np.testing.assert_allclose(wide[wide != 0], 1 / (1 - min(rate, 0.999)), rtol=1e-15)
+    other = fetched(random.keep_factors((50, 101), rate, 12, "float32"))
+    assert rate in (0, 1) or (x != other).any()
+
+
+def test_random_numbers_are_one_launch_and_depend_on_the_place_alone(gpu):
+    before = gpu.copies.launches if hasattr(gpu, "copies") else None
+    long = random.uniform((3000,), 5, "float32")
+    if before is not None:
+        assert gpu.copies.launches == before + 1
+    np.testing.assert_array_equal(fetched(random.uniform((7,), 5, "float32")), fetched(long)[:7])
+    assert random.uniform((0, 3), 5, "float32").shape == (0, 3)
+
+
+# --- adding up rows ---------------------------------------------------------------------------------------
+
+
+def sums(rows, ids, length):
+    found = np.zeros((length, *rows.shape[ids.ndim :]))
+    np.add.at(found, ids, rows)
+    return found
+
+
+CASES = {  # ids: shape, which; length; shape of a row
+    "spread": ((40, 30), "any", 50, (7,)),
+    "one id": ((1500,), "one", 9, (3,)),
+    "mostly one id": ((70, 9), "mostly one", 30, (130,)),
+    "runs that end with a chunk": ((128,), "chunks", 40, (2,)),
+    "fewer than a chunk": ((2, 3), "any", 4, (5, 2)),
+    "numbers": ((333,), "any", 400, ()),
+    "none": ((0, 4), "any", 3, (2,)),
+    "nothing in a row": ((4,), "any", 3, (0,)),
+    "a number as id": ((), "any", 3, (4,)),
+}
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("name", CASES)
+def test_scatter_add(gpu, name, dtype):
+    shape, which, length, row = CASES[name]
+    rng = np.random.default_rng(1)
+    ids = rng.integers(-length, length, shape)
+    if which == "chunks":
+        ids = np.repeat(np.arange(128 // 32), 32) - 1
+    elif which != "any":
+        ids = np.where(rng.random(shape) < {"one": 1.0, "mostly one": 0.8}[which], length - 1, ids)
+    rows = rng.standard_normal((*ids.shape, *row)).astype(dtype)
+    for id_type in ("int64", "int32") if dtype == "float32" else ("int64", "int16"):
+        given = ids.astype(id_type)
+        found = ops.scatter_add(gpu.asarray(rows), gpu.asarray(given), length=length)
+        assert found.dtype == dtype
+        np.testing.assert_allclose(fetched(found), sums(rows, ids, length), **TOLERANCE[dtype])
+        again = ops.scatter_add(gpu.asarray(rows), gpu.asarray(given), length=length)
+        assert fetched(again).tobytes() == fetched(found).tobytes()
+
+
+def test_scatter_add_of_rows_with_gaps(gpu):
+    rows, ids = np.arange(60.0).reshape(10, 6)[:, ::2], np.arange(20)[::2] % 4
+    there = gpu.asarray(np.arange(60.0).reshape(10, 6))[:, ::2], gpu.asarray(np.arange(20))[::2] % 4
+    np.testing.assert_array_equal(fetched(ops.scatter_add(*there, length=4)), sums(rows, ids, 4))
+
+
+@pytest.mark.parametrize("chunk_count", [2, 45])
+def test_long_runs_over_many_chunks(gpu, chunk_count):
+    """Runs that begin within a chunk and go on through several, beside runs of one."""
+    n = 32 * chunk_count + 5
+    ids = np.sort(np.where(np.arange(n) % 7 == 0, np.arange(n), n // 3 // 50 * 50))
+    ids = np.random.default_rng(0).permutation(ids)
+    rows = np.random.default_rng(1).standard_normal((n, 3))
+    found = ops.scatter_add(gpu.asarray(rows), gpu.asarray(ids), length=n)
+    np.testing.assert_allclose(fetched(found), sums(rows, ids, n), rtol=1e-11, atol=1e-12)
+
+
+PUT = {
+    "integers": ([0, 2, 2, -1],),
+    "two axes": ([0, 2, 2], [1, 1, 1]),
+    "integers and a slice": (slice(1, 3), [1, 1, 0]),
+    "a mask": ([True, False, True, True],),
+    "a mask and a number": ([True, False, True, True], 2),
+}
+
+
+@pytest.mark.parametrize("name", PUT)
+def test_put(gpu, name):
+    x, g = np.arange(12.0).reshape(4, 3), np.random.default_rng(0)
+    index = tuple(np.array(i) if isinstance(i, list) else i for i in PUT[name])
+    there = tuple(gpu.asarray(i) if isinstance(i, np.ndarray) else i for i in index)
+    values = g.standard_normal(x[index].shape)
+    expected = ops.put(values, index=index, shape=x.shape)
+    found = ops.put(gpu.asarray(values), index=there, shape=x.shape)
+    np.testing.assert_allclose(fetched(found), expected, rtol=1e-14)
