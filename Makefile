@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 EXAMPLE ?= imdb_lstm
 
-.PHONY: demo test lint format keras-versions bench bench-startup bench-serving clean
+.PHONY: demo test lint format keras-versions bench bench-startup bench-serving bench-gpu clean
 
 demo: $(VENV)/.demo       ## train an LSTM on film reviews; EXAMPLE=alice_characters, or another, for that one
 	$(BIN)/python examples/$(EXAMPLE).py $(ARGS)
@@ -32,6 +32,9 @@ bench-startup: $(VENV)/.bench  ## the same for import time, size and the first s
 
 bench-serving: $(VENV)/.bench  ## the same for a model that Keras has saved: load, memory, latency
 	$(BIN)/python -m benchmarks.serving $(ARGS)
+
+bench-gpu: $(VENV)/.bench-gpu  ## measure tinyrnn on the GPU, beside PyTorch there and beside itself on the CPU
+	$(BIN)/python -m benchmarks.gpu $(ARGS)
 
 clean:                    ## remove what these commands made
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -1,1 +1,1 @@
-"""tinyrnn beside its peers: ``python -m benchmarks`` and ``python -m benchmarks.startup``."""
+"""tinyrnn beside its peers: ``python -m benchmarks``, and ``gpu``, ``startup`` and ``serving`` in it."""

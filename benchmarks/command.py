@@ -1,4 +1,4 @@
-"""What the two commands share."""
+"""What all commands share."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def parser(name: str, description: str, **options: Any) -> argparse.ArgumentParser:
-    """Return a parser with the options that both commands have."""
+    """Return a parser with the options that all commands have."""
     made = argparse.ArgumentParser(name, description=description, **options)
     made.add_argument("--rounds", type=int, help="timings of each side")
     made.add_argument("--threads", type=int, default=2, help="of each side")

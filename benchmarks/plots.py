@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.protocol import FRAMEWORKS
 from benchmarks.report import Row, ratio, sgemm_rate, share_of_sgemm, typical
-from benchmarks.sections import SIZES, TINYRNN
+from benchmarks.sections import SIZES, TINYRNN, TINYRNN_GPU
 
 COLOURS = dict(zip((TINYRNN, *FRAMEWORKS), ("#c1272d", "#0072b2", "#e69f00", "#009e73"), strict=True))
 GREY = "#777777"
+TRAINING, PREDICTION = COLOURS[TINYRNN], "#f0a6a8"
 UNITS = {"time": "time steps", "batch": "rows of a batch", "units": "units"}
 
 
@@ -34,7 +36,7 @@ def draw_ratios(sections: Mapping[str, Sequence[Row]]) -> Figure | None:
         return None
     names = [row["name"] for row in sections[actions[0]]]
     bars = {action: [ratio(row) for row in sections[action]] for action in actions}
-    figure, axes = _bars(names, bars, {"fit": COLOURS[TINYRNN], "predict": "#f0a6a8"}, "{:.2f}".format)
+    figure, axes = _bars(names, bars, {"fit": TRAINING, "predict": PREDICTION}, "{:.2f}".format)
     axes.axvline(1.0, color=GREY, linewidth=1, linestyle="--", zorder=0, label="as fast as the fastest peer")
     axes.set_xlabel("time of the fastest peer / time of tinyrnn")
     axes.set_title("tinyrnn beside the fastest of its peers (more is better)", loc="left")
@@ -62,28 +64,42 @@ def draw_growth(sections: Mapping[str, Sequence[Row]]) -> Figure | None:
     rows = sections.get("growth")
     if not rows:
         return None
-    figure = Figure(figsize=(12.0, 4.2), layout="constrained")
-    panels = figure.subplots(1, len(SIZES), sharey=True)
-    for axis, axes in zip(SIZES, panels, strict=True):
-        here = [row for row in rows if row["info"]["axis"] == axis]
+    figure, panels = _panels(rows)
+    for axes, here in panels:
         for side, colour in COLOURS.items():
-            points = [
-                (row["info"]["value"], 1e3 * t) for row in here if (t := typical(row, side)) is not None
-            ]
-            if points:
-                axes.plot(*zip(*points, strict=True), "o-", color=colour, markersize=4, label=side)
-        axes.set_xscale("log")
-        axes.set_yscale("log")
-        values = [row["info"]["value"] for row in here]
-        axes.set_xticks(values, map(str, values))
-        axes.minorticks_off()
-        axes.yaxis.set_major_formatter("{x:g}")
-        axes.set_xlabel(UNITS[axis])
-        _tidy(axes, "both")
-    panels[0].set_ylabel("milliseconds")
-    panels[0].legend(frameon=False)
+            _curve(axes, here, lambda row, side=side: typical(row, side), 1e3, colour, side)
+    first, _ = panels[0]
+    first.set_ylabel("milliseconds")
+    first.legend(frameon=False)
     figure.suptitle(
         "Training step of Embedding 5000x64, LSTM 64, B32 T100 with one size changed", x=0.01, ha="left"
+    )
+    return figure
+
+
+def draw_crossover(sections: Mapping[str, Sequence[Row]]) -> Figure | None:
+    """How many times faster than on the CPU tinyrnn is on the GPU, against each size."""
+
+    def gain(row):
+        return ratio(row, [TINYRNN], TINYRNN_GPU)
+
+    rows = [row for row in sections.get("crossover", ()) if "axis" in row["info"]]
+    if all(gain(row) is None for row in rows):
+        return None
+    figure, panels = _panels(rows)
+    for axes, here in panels:
+        for action, label, colour in (
+            ("fit", "training step", TRAINING),
+            ("predict", "prediction", PREDICTION),
+        ):
+            of_action = [row for row in here if row["info"]["action"] == action]
+            _curve(axes, of_action, gain, 1.0, colour, label)
+        axes.axhline(1.0, color=GREY, linewidth=1, linestyle="--", zorder=0, label="as fast as the CPU")
+    first, _ = panels[0]
+    first.set_ylabel("time on the CPU / time on the GPU")
+    first.legend(frameon=False)
+    figure.suptitle(
+        "tinyrnn on the GPU: Embedding 5000x64, LSTM 64, B32 T100 with one size changed", x=0.01, ha="left"
     )
     return figure
 
@@ -118,7 +134,33 @@ _PLOTS: dict[str, Callable[[Mapping[str, Sequence[Row]]], Figure | None]] = {
     "kernels": draw_kernels,
     "growth": draw_growth,
     "lengths": draw_lengths,
+    "crossover": draw_crossover,
 }
+
+
+def _panels(rows: Sequence[Row]) -> tuple[Figure, list[tuple[Axes, list[Row]]]]:
+    """Return a figure with axes for each of the sizes, and the rows that belong there."""
+    figure = Figure(figsize=(12.0, 4.2), layout="constrained")
+    panels = []
+    for axis, axes in zip(SIZES, figure.subplots(1, len(SIZES), sharey=True), strict=True):
+        here = [row for row in rows if row["info"]["axis"] == axis]
+        values = sorted({row["info"]["value"] for row in here})
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.set_xticks(values, map(str, values))
+        axes.minorticks_off()
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.set_xlabel(UNITS[axis])
+        _tidy(axes, "both")
+        panels.append((axes, here))
+    return figure, panels
+
+
+def _curve(axes, rows, value, scale, colour, label):
+    """Draw what is known of a value against the size."""
+    points = [(row["info"]["value"], scale * v) for row in rows if (v := value(row)) is not None]
+    if points:
+        axes.plot(*zip(*points, strict=True), "o-", color=colour, markersize=4, label=label)
 
 
 def _bars(names, values, colours, form):

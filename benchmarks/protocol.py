@@ -36,14 +36,20 @@ class Peer:
         What it imports.
     environment : dict
         Of its process, beside what all have.
+    device : {"cpu", "gpu"}
+        Where it computes.
     tolerance : float
         How much faster or slower, relatively, its loss may fall than that of the first side.
+    rounding : float
+        How far its losses and outputs may be from those of the first side, relatively.
     """
 
     file: str
     modules: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
+    device: str = "cpu"
     tolerance: float = 0.002
+    rounding: float = 1e-4
 
     def missing(self) -> str | None:
         """Return what is not installed, None if nothing."""
@@ -72,6 +78,16 @@ PEERS = {
     "Keras on JAX": Peer("keras_peer", ("keras", "jax"), {"KERAS_BACKEND": "jax"}),
     "ONNX Runtime": Peer("onnx_peer", ("onnxruntime", "onnx")),
     "sgemm": Peer("blas_peer", ("numpy",)),
+    "tinyrnn on the GPU": Peer("tinyrnn_peer", ("tinyrnn", "numpy", "cupy"), device="gpu"),
+    "PyTorch on the GPU": Peer("torch_peer", ("torch",), {"BENCHMARKS_TF32": "0"}, device="gpu"),
+    "PyTorch with TF32": Peer(
+        "torch_peer",
+        ("torch",),
+        {"BENCHMARKS_TF32": "1"},
+        device="gpu",
+        tolerance=0.25,  # TF32 keeps ten bits of what is multiplied: one part in two thousand
+        rounding=0.01,
+    ),
 }
 
 FRAMEWORKS = ("PyTorch", "Keras on TensorFlow", "Keras on JAX")
@@ -84,11 +100,18 @@ THREADS = (
 )
 
 
+NOT_INHERITED = ("JAX_", "XLA_", "NVIDIA_TF32", "CUPY_TF32", "TORCH_ALLOW_TF32")
+"""How names of variables begin that would change what is compared."""
+
+
 def environment(peer: Peer, threads: int) -> dict[str, str]:
     """Return the environment of a side's process."""
-    quiet = {"TF_CPP_MIN_LOG_LEVEL": "2", "JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
-    inherited = {key: value for key, value in os.environ.items() if not key.startswith(("JAX_", "XLA_"))}
-    return {**inherited, **quiet, **dict.fromkeys(THREADS, str(threads)), **peer.environment}
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith(NOT_INHERITED)}
+    quiet = {"TF_CPP_MIN_LOG_LEVEL": "2", "JAX_PLATFORMS": "cpu"}
+    device = {"TINYRNN_DEVICE": peer.device, "BENCHMARKS_DEVICE": peer.device}
+    if peer.device == "cpu":
+        device["CUDA_VISIBLE_DEVICES"] = ""
+    return {**inherited, **quiet, **device, **dict.fromkeys(THREADS, str(threads)), **peer.environment}
 
 
 class PeerError(Exception):
@@ -110,6 +133,7 @@ class Worker:
     def __init__(self, name: str, threads: int, log: Path):
         self.name, self.threads, self.log = name, threads, log
         self._process: subprocess.Popen | None = None
+        self._unable: str | None = None
 
     def ask(self, request: str, limit: float = 300.0, **arguments: Any) -> Any:
         """Have one request of `benchmarks.worker` answered.
@@ -135,15 +159,23 @@ class Worker:
             self.close()
             ended = f"its process ended, see {self.log.name}"
             raise PeerError(f"no answer within {limit:g} s" if expired else ended)
-        answer = json.loads(line)
+        return self._result(json.loads(line))
+
+    def _result(self, answer: dict[str, Any]) -> Any:
+        if "unable" in answer:
+            self._unable = answer["unable"]
+            self.close()
+            raise PeerError(self._unable)
         if "error" in answer:
+            if PEERS[self.name].device == "gpu":
+                self.close()  # a kernel that failed leaves a process in which no other runs
             raise PeerError(answer["error"])
         return answer["result"]
 
     def _running(self) -> subprocess.Popen:
         if self._process is None:
             peer = PEERS[self.name]
-            if reason := peer.missing():
+            if reason := self._unable or peer.missing():
                 raise PeerError(reason)
             with self.log.open("a", encoding="utf-8") as log:
                 self._process = subprocess.Popen(
@@ -238,7 +270,7 @@ def _get_ready(workers, entries, rules, same, result) -> list[tuple[int, Entry]]
             ready = workers[entry.peer].ask("prepare", rules.limit, seconds=rules.seconds, **request)
             if same:
                 reference = reference or ready["numbers"]
-                check_same(ready["numbers"], reference, PEERS[entry.peer].tolerance)
+                check_same(ready["numbers"], reference, PEERS[entry.peer])
         except PeerError as error:
             result["failed"][entry.side] = str(error)
             continue
@@ -247,22 +279,19 @@ def _get_ready(workers, entries, rules, same, result) -> list[tuple[int, Entry]]
     return racing
 
 
-ROUNDING = 1e-4
-
-
 def check_same(
-    found: Mapping[str, Sequence[float]], expected: Mapping[str, Sequence[float]], tolerance: float
+    found: Mapping[str, Sequence[float]], expected: Mapping[str, Sequence[float]], peer: Peer
 ) -> None:
     """Compare what two sides compute, as `benchmarks.peers.Numbers`.
 
     Raises
     ------
     PeerError
-        If they differ by more than rounding, or the fall of the loss by more than `tolerance`, relative to
-        the largest number.
+        If they differ by more than the `rounding` of the peer, or the fall of the loss by more than its
+        `tolerance`, relative to the largest number.
     """
     for what, numbers in expected.items():
-        allowed = (tolerance if what == "fall" else ROUNDING) * max(map(abs, numbers))
+        allowed = (peer.tolerance if what == "fall" else peer.rounding) * max(map(abs, numbers))
         for a, b in zip(found[what], numbers, strict=True):
             if not abs(a - b) <= allowed:  # nan is not, either
                 raise PeerError(f"computes something else: {what} {a:.6g}, expected {b:.6g}")

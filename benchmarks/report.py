@@ -11,7 +11,7 @@ from rich.table import Table as RichTable
 
 from benchmarks.peers.blas_peer import FLOPS as SGEMM_FLOPS
 from benchmarks.protocol import FRAMEWORKS
-from benchmarks.sections import LIGHTER, ONNX, SGEMM, TINYRNN
+from benchmarks.sections import LIGHTER, ONNX, SGEMM, TINYRNN, TINYRNN_GPU, TORCH_GPU, TORCH_TF32
 
 Row = Mapping[str, Any]
 
@@ -188,6 +188,45 @@ def _kernels(rows: Sequence[Row]) -> Table:
     )
 
 
+def _cudnn(rows: Sequence[Row]) -> Table:
+    lines = [
+        [
+            row["name"],
+            *(_time(row, side) for side in (TINYRNN_GPU, TORCH_GPU)),
+            _or_dash(ratio(row, [TORCH_GPU], TINYRNN_GPU)),
+            number(row["info"]["target"]),
+            _time(row, TORCH_TF32),
+        ]
+        for row in rows
+    ]
+    columns = ["milliseconds", TINYRNN_GPU, TORCH_GPU, "PyTorch / tinyrnn", "at least", TORCH_TF32]
+    caption = (
+        "Whole models, a training step of one batch on the same GPU: in float32, and in the last column with "
+        "recurrent layers in TF32."
+    )
+    return Table("Training step on the GPU", caption, columns, _spelled_out(lines), _notes(rows))
+
+
+def _crossover(rows: Sequence[Row]) -> Table:
+    columns, lines = ["milliseconds"], {}
+    for action in ("training step", "prediction"):
+        columns += [f"{action}, CPU", f"{action}, GPU", "CPU / GPU"]
+    for row in rows:  # of one model the training step comes first
+        times = [_time(row, TINYRNN), _time(row, TINYRNN_GPU)]
+        cells = [*times, _or_dash(ratio(row, [TINYRNN], TINYRNN_GPU))]
+        lines.setdefault(row["name"], [row["name"]]).extend(cells)
+    caption = (
+        "tinyrnn on the CPU and on the GPU: whole models; then Embedding 5000x64, LSTM 64, B32 T100 with one "
+        "size changed. Above 1 the GPU is faster."
+    )
+    title = "From which size on the GPU pays"
+    return Table(title, caption, columns, _spelled_out(lines.values()), _notes(rows))
+
+
+def _spelled_out(lines: Iterable[Sequence[str]]) -> list[list[str]]:
+    return [["not measured" if cell == "-" else cell for cell in line] for line in lines]
+
+
 _TABLES: dict[str, Callable[[Sequence[Row]], Table]] = {
     "fit": _beside_frameworks("Training step", "Whole models, through fit: a step of one batch."),
     "predict": _beside_frameworks("Prediction", "Whole models, through predict: one batch."),
@@ -202,4 +241,6 @@ _TABLES: dict[str, Callable[[Sequence[Row]], Table]] = {
     "growth": _beside_frameworks(
         "How the cost grows", "Training step of Embedding 5000x64, LSTM 64, B32 T100 with one size changed."
     ),
+    "cudnn": _cudnn,
+    "crossover": _crossover,
 }

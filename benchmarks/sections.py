@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from benchmarks.models import INFERENCE, Model, growing_model, recurrent_flops, review_model, shrunk
+from benchmarks.models import GATES, INFERENCE, Model, growing_model, recurrent_flops, review_model, shrunk
 from benchmarks.protocol import FRAMEWORKS, Entry, Rules, Worker, race
 
 TINYRNN, ONNX, SGEMM = "tinyrnn", "ONNX Runtime", "sgemm"
+TINYRNN_GPU, TORCH_GPU, TORCH_TF32 = "tinyrnn on the GPU", "PyTorch on the GPU", "PyTorch with TF32"
+ON_GPU = (TINYRNN_GPU, TORCH_GPU, TORCH_TF32)
 
 LIGHTER = {"predict": "predict_one", "predict_on_batch": "predict_on_batch", "model(x)": "call"}
 """The ways to have one batch computed, by the action that does it; each does less around the layers."""
@@ -66,9 +68,14 @@ class Race:
     rough: bool = False
 
 
+def _entries(settings: Settings, action: str, model: Model, sides: Iterable[str]) -> list[Entry]:
+    """Return entries of those `sides` that take part; tinyrnn on the CPU always does."""
+    taking_part = (side for side in sides if side == TINYRNN or side in settings.peers)
+    return [Entry(side, side, action, settings.adapted(model)) for side in taking_part]
+
+
 def _frameworks(settings: Settings, action: str, model: Model) -> list[Entry]:
-    sides = (TINYRNN, *(name for name in FRAMEWORKS if name in settings.peers))
-    return [Entry(side, side, action, settings.adapted(model)) for side in sides]
+    return _entries(settings, action, model, (TINYRNN, *FRAMEWORKS))
 
 
 def _whole_models(action: str) -> Callable[[Settings], Iterator[Race]]:
@@ -124,12 +131,36 @@ def _kernels(settings: Settings) -> Iterator[Race]:
         yield Race(original.title, entries, same=False, info={"flops": recurrent_flops(model)})
 
 
-def _growth(settings: Settings) -> Iterator[Race]:
+def _sizes(settings: Settings) -> Iterator[tuple[str, Model, dict[str, Any]]]:
+    """Yield the growing models, with their names and what to say of them."""
     for axis, values in SIZES.items():
         for value in values[:: settings.every]:
-            entries = _frameworks(settings, "fit", growing_model(**{axis: value}))
-            info = {"axis": axis, "value": value}
-            yield Race(f"{axis} {value}", entries, info=info, rough=True)
+            yield f"{axis} {value}", growing_model(**{axis: value}), {"axis": axis, "value": value}
+
+
+def _growth(settings: Settings) -> Iterator[Race]:
+    for name, model, info in _sizes(settings):
+        yield Race(name, _frameworks(settings, "fit", model), info=info, rough=True)
+
+
+def target(model: Model) -> float:
+    """Return what the time of PyTorch on the GPU divided by that of tinyrnn there should be at least."""
+    widest = max(layer.units for layer in model.layers if layer.kind in GATES)
+    return 1.0 if widest <= 128 else 0.8
+
+
+def _cudnn(settings: Settings) -> Iterator[Race]:
+    for model in settings.models:
+        entries = _entries(settings, "fit", model, ON_GPU)
+        yield Race(model.title, entries, info={"target": target(model)})
+
+
+def _crossover(settings: Settings) -> Iterator[Race]:
+    whole: list[tuple[str, Model, dict[str, Any]]] = [(model.title, model, {}) for model in settings.models]
+    for name, model, info in (*whole, *_sizes(settings)):
+        for action in ("fit", "predict"):
+            entries = _entries(settings, action, model, (TINYRNN, TINYRNN_GPU))
+            yield Race(name, entries, info={"action": action, **info}, rough=bool(info))
 
 
 SECTIONS = {
@@ -141,6 +172,7 @@ SECTIONS = {
     "kernels": _kernels,
     "growth": _growth,
 }
+GPU_SECTIONS = {"cudnn": _cudnn, "crossover": _crossover}
 
 
 def run_section(
@@ -151,7 +183,7 @@ def run_section(
     Parameters
     ----------
     name : str
-        One of `SECTIONS`.
+        One of `SECTIONS` or `GPU_SECTIONS`.
     settings : Settings
     workers : dict of Worker by name
     tell : callable
@@ -163,7 +195,7 @@ def run_section(
         One per race: its ``name``, its ``info``, and what `benchmarks.protocol.race` returns.
     """
     rows = []
-    for each in SECTIONS[name](settings):
+    for each in (SECTIONS | GPU_SECTIONS)[name](settings):
         tell(f"{name}: {each.name}")
         rules = settings.rules
         if each.rough:

@@ -30,6 +30,7 @@ class Service:
     def __init__(self, file: str, threads: int):
         self._peer = importlib.import_module(f"benchmarks.peers.{file}")
         self._note = self._peer.start(threads)
+        self._wait = getattr(self._peer, "wait", lambda: None)
         self._tasks: dict[int, tuple[Callable[[], Any], int]] = {}
 
     def describe(self) -> str:
@@ -40,7 +41,7 @@ class Service:
         """Make a model ready for an action: warm, and with so many steps that they last `seconds`."""
         program = self._peer.Program(Model.from_json(model))
         numbers = program.numbers(action) if hasattr(program, "numbers") else {}
-        steps = _steps_for(getattr(program, action), seconds)
+        steps = self._steps_for(getattr(program, action), seconds)
         self._tasks[task] = getattr(program, action)(steps), steps
         self._tasks[task][0]()
         return {"numbers": numbers, "steps": steps}
@@ -48,29 +49,34 @@ class Service:
     def run(self, task: int) -> float:
         """Return the seconds per step."""
         function, steps = self._tasks[task]
-        return _timed(function) / steps
+        return self._timed(function) / steps
 
     def forget(self) -> None:
         """Drop what was prepared."""
         self._tasks.clear()
 
+    def _steps_for(self, action: Callable[[int], Callable[[], Any]], seconds: float) -> int:
+        """Return how many steps to time, after running some."""
+        one, steps = action(1), FEWEST_STEPS
+        one()  # compiles
+        start = self._timed(one)
+        while (took := self._timed(action(steps))) < seconds / 4:
+            steps *= 4
+        step = took / steps
+        starting = min(max(0.0, start - step), MOST_FOR_STARTING * MOST_TIMES_LONGER * seconds)
+        return max(FEWEST_STEPS, math.ceil(max(seconds, starting / MOST_FOR_STARTING) / step))
 
-def _steps_for(action: Callable[[int], Callable[[], Any]], seconds: float) -> int:
-    """Return how many steps to time, after running some."""
-    one, steps = action(1), FEWEST_STEPS
-    one()  # compiles
-    start = _timed(one)
-    while (took := _timed(action(steps))) < seconds / 4:
-        steps *= 4
-    step = took / steps
-    starting = min(max(0.0, start - step), MOST_FOR_STARTING * MOST_TIMES_LONGER * seconds)
-    return max(FEWEST_STEPS, math.ceil(max(seconds, starting / MOST_FOR_STARTING) / step))
+    def _timed(self, function: Callable[[], Any]) -> float:
+        self._wait()
+        start = time.perf_counter()
+        function()
+        self._wait()
+        return time.perf_counter() - start
 
 
-def _timed(function: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
+def _described(error: Exception) -> str:
+    """Return an error in one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def main() -> None:
@@ -78,13 +84,20 @@ def main() -> None:
     file, threads = sys.argv[1:]
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    service = Service(file, int(threads))
+    service, unable = None, ""
+    try:
+        service = Service(file, int(threads))
+    except Exception as error:
+        unable = _described(error)
     for line in sys.stdin:
         asked = json.loads(line)
         try:
-            answer = {"result": getattr(service, asked["request"])(**asked["arguments"])}
+            if service is None:
+                answer = {"unable": unable}
+            else:
+                answer = {"result": getattr(service, asked["request"])(**asked["arguments"])}
         except Exception as error:
-            answer = {"error": f"{type(error).__name__}: {error}"}
+            answer = {"error": _described(error)}
         print(json.dumps(answer), file=answers, flush=True)
 
 

@@ -2,13 +2,15 @@
 
 import json
 import math
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from benchmarks import __main__ as command_line
-from benchmarks import models, plots, protocol, report, sections, serving, startup
+from benchmarks import gpu, models, plots, protocol, report, sections, serving, startup
 from benchmarks.models import MODELS, Layer, Model
 from benchmarks.protocol import FRAMEWORKS, PEERS, Entry, PeerError, Rules, Worker, check_same, race
 
@@ -113,10 +115,12 @@ def test_another_computation_is_found_out(workers):
 
 def test_what_is_the_same():
     expected = {"loss": [2.0], "fall": [0.01, 0.02]}
-    check_same({"loss": [2.0001], "fall": [0.01, 0.0203]}, expected, tolerance=0.02)
+    peer = protocol.Peer("a_peer", (), tolerance=0.02)
+    check_same({"loss": [2.0001], "fall": [0.01, 0.0203]}, expected, peer)
     for wrong in ({"loss": [2.001]}, {"fall": [0.01, 0.021]}, {"fall": [math.nan, 0.02]}):
         with pytest.raises(PeerError, match=next(iter(wrong))):
-            check_same(expected | wrong, expected, tolerance=0.02)
+            check_same(expected | wrong, expected, peer)
+    check_same({"loss": [2.001]}, {"loss": [2.0]}, replace(peer, rounding=0.001))
 
 
 # --- processes ----------------------------------------------------------------------------------------------
@@ -261,3 +265,149 @@ def test_serving_a_model_of_keras(tmp_path, capsys):
         assert 20 < run["memory after import"] <= run["memory"]
     serving.main(["--markdown", str(tmp_path / "serving.json")])
     assert "| tinyrnn |" in capsys.readouterr().out
+
+
+# --- on the GPU ---------------------------------------------------------------------------------------------
+
+STAND_IN = """
+import sys
+import cupy_standin
+sys.modules.update(cupy_standin.modules())
+"""
+
+
+def test_only_sides_on_the_gpu_see_one(monkeypatch):
+    for name, value in {"CUDA_VISIBLE_DEVICES": "1", "TINYRNN_DEVICE": "gpu", "CUPY_TF32": "1"}.items():
+        monkeypatch.setenv(name, value)
+    found = {name: protocol.environment(peer, 1) for name, peer in PEERS.items()}
+    on_gpu = {name for name, each in found.items() if each["CUDA_VISIBLE_DEVICES"] == "1"}
+    assert on_gpu == {name for name, each in found.items() if each["TINYRNN_DEVICE"] == "gpu"}
+    assert on_gpu == set(sections.ON_GPU)
+    assert {found[name]["CUDA_VISIBLE_DEVICES"] for name in found.keys() - on_gpu} == {""}
+    assert not any("CUPY_TF32" in each for each in found.values())
+    assert (
+        found["PyTorch on the GPU"]["BENCHMARKS_TF32"] == "0" != found["PyTorch with TF32"]["BENCHMARKS_TF32"]
+    )
+
+
+def test_a_side_that_cannot_start_says_why_and_is_not_started_again(monkeypatch, tmp_path):
+    blind = protocol.Peer("tinyrnn_peer", ("tinyrnn",), {"CUDA_VISIBLE_DEVICES": ""}, device="gpu")
+    monkeypatch.setitem(protocol.PEERS, "blind", blind)
+    worker = Worker("blind", 1, tmp_path / "log")
+    for request in ("describe", "forget"):
+        with pytest.raises(PeerError, match=r"^DeviceError: .*(CuPy|GPU)"):
+            worker.ask(request)
+        assert worker._process is None
+
+
+def test_a_side_on_the_gpu_starts_again_after_an_error(monkeypatch, tmp_path):
+    monkeypatch.setitem(protocol.PEERS, "side", protocol.Peer("blas_peer", ("numpy",), device="gpu"))
+    worker = Worker("side", 1, tmp_path / "log")
+    try:
+        for _ in range(2):
+            with pytest.raises(PeerError, match="KeyError: 7"):
+                worker.ask("run", task=7)
+            assert worker._process is None
+        assert worker.ask("describe") == ""
+    finally:
+        worker.close()
+
+
+def gpu_rows():
+    """Return rows of both sections: one of a whole model, some of sizes."""
+    sides = {"tinyrnn on the GPU": [0.002], "PyTorch on the GPU": [0.003], "PyTorch with TF32": [0.001]}
+    cudnn = [
+        row("small", {"target": 1.0}, **sides),
+        row("large", {"target": 0.8}, {"PyTorch on the GPU": "no"}),
+    ]
+    crossover = [
+        row(name, {"action": action, **info}, tinyrnn=[cpu], **{"tinyrnn on the GPU": [gpu]})
+        for name, info, cpu in [("a model", {}, 0.001), ("units 16", {"axis": "units", "value": 16}, 0.004)]
+        for action, gpu in [("fit", 0.002), ("predict", 0.001)]
+    ]
+    return {"cudnn": cudnn, "crossover": crossover}
+
+
+def test_tables_of_the_gpu():
+    cudnn, crossover = report.tables(gpu_rows())
+    assert cudnn.columns[1:4] == ["tinyrnn on the GPU", "PyTorch on the GPU", "PyTorch / tinyrnn"]
+    assert cudnn.rows[0] == ["small", "2.00 ±0%", "3.00 ±0%", "1.50", "1.00", "1.00 ±0%"]
+    assert cudnn.rows[1] == ["large", *["not measured"] * 3, "0.800", "not measured"]
+    assert cudnn.notes == ["PyTorch on the GPU: no (large)"]
+    assert crossover.rows == [
+        ["a model", "1.00 ±0%", "2.00 ±0%", "0.500", "1.00 ±0%", "1.00 ±0%", "1.00"],
+        ["units 16", "4.00 ±0%", "2.00 ±0%", "2.00", "4.00 ±0%", "1.00 ±0%", "4.00"],
+    ]
+
+
+def test_targets_go_by_the_widest_recurrent_layer():
+    assert [sections.target(model) for model in MODELS] == [1.0] * 10 + [0.8]
+
+
+def test_the_plot_shows_from_which_size_on_the_gpu_pays():
+    found = gpu_rows()
+    panels = plots.draw_crossover(found).axes
+    (of_units,) = [axes for axes in panels if axes.get_xlabel() == "units"]
+    curves = {line.get_label(): list(line.get_ydata()) for line in of_units.lines}
+    assert curves == {"training step": [2.0], "prediction": [4.0], "as fast as the CPU": [1.0, 1.0]}
+    for each in found["crossover"]:
+        del each["seconds"]["tinyrnn on the GPU"]
+    assert plots.draw_crossover(found) is None
+
+
+def test_the_command_of_the_gpu_runs_what_is_here(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(sections, "SIZES", {"units": (16,)})
+    monkeypatch.setattr(plots, "SIZES", sections.SIZES)
+    options = ["--tiny", "--models", "5", "--threads", "1", "--rounds", "1", "--seconds", "0.001"]
+    results = gpu.main([*options, "--out", str(tmp_path)])
+    assert gpu.measured(results)
+    assert results == json.loads((tmp_path / "gpu.json").read_text())
+    printed = capsys.readouterr().out
+    assert "Traceback" not in printed + (tmp_path / "peers.log").read_text()
+    found = results["sections"]
+    assert [each["name"] for each in found["crossover"]] == [MODELS[4].title] * 2 + ["units 16"] * 2
+    assert all(each["seconds"]["tinyrnn"] for each in found["crossover"])
+    rows = [*found["cudnn"], *found["crossover"]]
+    for side in sections.ON_GPU:  # each was timed, or the header says why not
+        reasons = {each["failed"][side] for each in rows if side in each["failed"]}
+        assert all(f"{side}: {reason}" in results["header"] for reason in reasons)
+        assert len(reasons) <= 1
+        assert reasons or any(side in each["seconds"] for each in rows)
+    gpu.main(["--markdown", str(tmp_path / "gpu.json")])
+    assert f"| {MODELS[4].title} | " in capsys.readouterr().out
+
+
+def test_the_command_of_the_gpu_measures_nothing_where_nothing_can_run(tmp_path, monkeypatch):
+    options = ["--sections", "cudnn", "--peers", "", "--models", "5", "--out", str(tmp_path)]
+    monkeypatch.setattr(gpu, "gpus", list)
+    assert not gpu.measured(gpu.main(options))
+
+
+def test_the_side_on_the_gpu_computes_the_same_on_a_stand_in(tmp_path, monkeypatch):
+    (tmp_path / "cupy.py").write_text(STAND_IN)
+    paths = os.pathsep.join([str(tmp_path), str(Path(__file__).parent)])
+    side = protocol.Peer("tinyrnn_peer", ("tinyrnn",), {"PYTHONPATH": paths}, device="gpu")
+    monkeypatch.setitem(protocol.PEERS, "stand-in", side)
+    workers = {name: Worker(name, 1, tmp_path / "log") for name in ("tinyrnn", "stand-in")}
+    model = models.shrunk(MODELS[0])
+    try:
+        assert "kernel 'gpu'" in workers["stand-in"].ask("describe")
+        for action in ("fit", "predict"):
+            entries = [Entry(name, name, action, model) for name in workers]
+            times = race(workers, entries, QUICKLY, same=True)
+            assert times["failed"] == {}
+            assert times["seconds"].keys() == workers.keys()
+    finally:
+        for worker in workers.values():
+            worker.close()
+
+
+def test_the_tables_of_the_readme_have_the_rows_that_are_measured():
+    text = (protocol.ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
+    settings = sections.Settings(MODELS, sections.ON_GPU, QUICKLY)
+    for name, races in sections.GPU_SECTIONS.items():
+        rows = [row(each.name, each.info) for each in races(settings)]
+        (table,) = report.tables({name: rows})
+        header, *lines = table.to_markdown().split("\n\n")[2].splitlines()
+        assert header in text
+        assert all(line.split(" | ")[0] in text for line in lines)

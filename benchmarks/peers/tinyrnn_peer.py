@@ -10,16 +10,37 @@ import numpy as np
 
 import tinyrnn
 from benchmarks.models import GATES, Layer, input_widths
+from benchmarks.peers import on_gpu
 from benchmarks.peers.keras_style import KerasStyleProgram
 from tinyrnn.layers import RNN, RNNCell
 from tinyrnn.ops import sigmoid, tanh
 
 
 def start(threads: int) -> str:
-    """Say what runs an LSTM; the number of threads comes from the environment."""
-    choice = tinyrnn.recurrent.choose(tinyrnn.layers.LSTM(8).cell)
+    """Say what runs an LSTM, and where; threads and device come from the environment."""
+    xp = tinyrnn.backend.device_module()
+    U = xp.zeros((8, 32), "float32")
+    choice = tinyrnn.recurrent.choose(tinyrnn.layers.LSTM(8).cell, U=U)
     compiler = f"numba {version('numba')}, " if choice.kernel == "cpu" else ""
-    return f"{compiler}kernel {choice.kernel!r}: {choice.reason}"
+    gpu = f"{_gpu(xp.cuda)}; " if on_gpu() else ""
+    return f"{gpu}{compiler}kernel {choice.kernel!r}: {choice.reason}"
+
+
+def _gpu(cuda: Any) -> str:
+    """Return in words what a side on the GPU computes with."""
+    runtime = cuda.runtime
+    name = runtime.getDeviceProperties(cuda.Device().id)["name"].decode()
+    own, driver = (
+        f"{number // 1000}.{number % 1000 // 10}"
+        for number in (runtime.runtimeGetVersion(), runtime.driverGetVersion())
+    )
+    return f"{name}, CUDA {own}, driver for CUDA {driver}"
+
+
+def wait() -> None:
+    """Return when the GPU has done what it was asked for."""
+    if on_gpu():
+        tinyrnn.backend.device_module().cuda.Device().synchronize()
 
 
 class PeepholeLSTM(RNNCell):

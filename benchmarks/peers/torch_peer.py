@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -10,7 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from benchmarks.models import GATES, Layer, Model, draw_batches, draw_weights, input_widths
-from benchmarks.peers import Numbers, losses_of, outputs_of
+from benchmarks.peers import Numbers, losses_of, on_gpu, outputs_of
 
 EPSILON = 1e-7
 CLASSES = {"SimpleRNN": nn.RNN, "LSTM": nn.LSTM, "GRU": nn.GRU}
@@ -25,12 +26,27 @@ LOSSES = {  # of scores, before the last activation
     "mean_squared_error": functional.mse_loss,
 }
 
+DEVICE = torch.device("cuda" if on_gpu() else "cpu")
+
 
 def start(threads: int) -> str:
-    """Set the threads."""
+    """Set the threads; on a GPU also whether cuDNN may use TF32, as the environment says."""
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
-    return "PyTorch runs eagerly, with the fused Adam and set_flush_denormal(True), which are faster"
+    note = "PyTorch runs eagerly, with the fused Adam and set_flush_denormal(True), which are faster"
+    if not on_gpu():
+        return note
+    torch.cuda.init()  # says what is missing
+    cudnn = torch.backends.cudnn
+    cudnn.allow_tf32 = os.environ["BENCHMARKS_TF32"] == "1"
+    versions = f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}, cuDNN {cudnn.version()}"
+    return f"{versions}, {'recurrent layers in' if cudnn.allow_tf32 else 'no'} TF32; {note}"
+
+
+def wait() -> None:
+    """Return when the GPU has done what it was asked for."""
+    if on_gpu():
+        torch.cuda.synchronize()
 
 
 class Recurrent(nn.Module):
@@ -117,7 +133,7 @@ class Program:
 
     def __init__(self, model: Model):
         self.model = model
-        self.net = Network(model)
+        self.net = Network(model).to(DEVICE)
         trained = [p for p in self.net.parameters() if p.requires_grad]
         self.optimizer = torch.optim.Adam(trained, lr=1e-3, eps=EPSILON, fused=True)
         self.criterion = LOSSES[model.loss]
@@ -135,34 +151,34 @@ class Program:
             self.optimizer.param_groups[0]["eps"] = EPSILON
 
     def fit(self, steps: int) -> Callable[[], float]:
-        """One epoch of so many batches; gives the mean loss."""
+        """One epoch of so many batches, which are where the model is; gives the mean loss."""
         x, y = draw_batches(self.model, steps)
-        inputs, targets = torch.from_numpy(x), torch.from_numpy(y)
+        inputs, targets = torch.from_numpy(x).to(DEVICE), torch.from_numpy(y).to(DEVICE)
         if self.model.loss == "categorical_crossentropy":
             targets = targets.argmax(-1)
         batches = inputs.split(self.model.batch), targets.split(self.model.batch)
 
         def epoch():
             self.net.train()
-            total = 0.0
+            losses = []  # a loss that is looked at makes the host wait for the GPU
             for batch, target in zip(*batches, strict=True):
                 self.optimizer.zero_grad(set_to_none=True)
                 loss = self.criterion(self.net(batch), target)
                 loss.backward()
                 self.optimizer.step()
-                total += loss.item()
-            return total / steps
+                losses.append(loss.detach())
+            return torch.stack(losses).mean().item()
 
         return epoch
 
     def predict(self, steps: int) -> Callable[[], np.ndarray]:
         """The outputs for so many batches."""
-        inputs = torch.from_numpy(draw_batches(self.model, steps)[0])
+        inputs = torch.from_numpy(draw_batches(self.model, steps)[0]).to(DEVICE)
 
         def run():
             self.net.eval()
             with torch.inference_mode():
                 parts = [self.last_activation(self.net(x)) for x in inputs.split(self.model.batch)]
-            return torch.cat(parts).numpy()
+            return torch.cat(parts).cpu().numpy()
 
         return run
