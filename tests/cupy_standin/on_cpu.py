@@ -33,7 +33,7 @@ __all__ = ["RawKernel", "RawModule", "missing"]
 
 HEADER = Path(__file__).with_name("on_cpu.h")
 CHECKS = "-fsanitize=bounds,alignment,null,signed-integer-overflow,integer-divide-by-zero,shift"
-FLAGS = ("-std=c++17", "-O1", "-fPIC", "-U_FORTIFY_SOURCE", "-fno-exceptions", "-ffp-contract=off", "-w")
+FLAGS = ("-std=c++17", "-O0", "-fPIC", "-U_FORTIFY_SOURCE", "-fno-exceptions", "-ffp-contract=off", "-w")
 
 
 @functools.cache
