@@ -40,8 +40,8 @@ def names_of(known: Collection[str]) -> Callable[[str], list[str]]:
 
 
 def console() -> Console:
-    """Return where to print; in a file tables are wide."""
-    return Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+    """Return where to print; in a file tables are wide. Brackets in an error are no markup."""
+    return Console(width=None if sys.stdout.isatty() else 160, highlight=False, markup=False)
 
 
 def load(path: Path) -> dict[str, Any]:

@@ -377,10 +377,11 @@ def test_the_command_of_the_gpu_runs_what_is_here(tmp_path, capsys, monkeypatch)
     assert f"| {MODELS[4].title} | " in capsys.readouterr().out
 
 
-def test_the_command_of_the_gpu_measures_nothing_where_nothing_can_run(tmp_path, monkeypatch):
+def test_the_command_of_the_gpu_measures_nothing_where_nothing_can_run(tmp_path, monkeypatch, capsys):
     options = ["--sections", "cudnn", "--peers", "", "--models", "5", "--out", str(tmp_path)]
-    monkeypatch.setattr(gpu, "gpus", list)
+    monkeypatch.setattr(gpu, "gpus", lambda: ["GPU: install tinyrnn[gpu]"])
     assert not gpu.measured(gpu.main(options))
+    assert "GPU: install tinyrnn[gpu]" in capsys.readouterr().out
 
 
 def test_the_side_on_the_gpu_computes_the_same_on_a_stand_in(tmp_path, monkeypatch):
