@@ -47,11 +47,12 @@ def double():
 
 @pytest.fixture(autouse=True)
 def _fresh_state():
-    """Seeds, float type and layer names start over in every test."""
+    """Seeds, float type, device and layer names start over in every test."""
     tinyrnn.set_floatx("float32")
     tinyrnn.utils.set_random_seed(0)
     yield
     tinyrnn.set_floatx("float32")
+    tinyrnn.set_device("cpu")
 
 
 @pytest.fixture

@@ -3,14 +3,13 @@
 import gc
 
 import numpy as np
+import nvrtc
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, settings
 from kernel_cases import CELLS, case, draw_inputs, draw_masks, results
 
 from tinyrnn import backend, ops, recurrent
 from tinyrnn.autograd import Tensor, grad, no_grad
-from tinyrnn.gradcheck import gradcheck
 from tinyrnn.layers import GRU, LSTM
 from tinyrnn.recurrent import cells, gpu, persistent, stepwise
 from tinyrnn.recurrent.projection import Projection
@@ -57,17 +56,23 @@ def compare(library, cell, inputs, mask, rec_mask, reverse, used, tolerance, **m
             np.testing.assert_allclose(backend.to_host(a), b, rtol=tolerance, atol=tolerance)
 
 
-@given(case=case, units=st.sampled_from([3, 5]))
-def test_kernel_equals_definition(device_library, way, case, units):
-    cell = CELLS[case["name"]]()
-    inputs = draw_inputs(cell, case["batch"], case["length"], units, case["seed"], case["dtype"])
-    masks = draw_masks(case, len(cell.gates), units)
-    tolerance = {"float64": 1e-10, "float32": 2e-4}[case["dtype"]]
+@pytest.mark.parametrize("name", CELLS)
+@settings(max_examples=5)  # of a source that takes a second to compile
+@given(case=case)
+def test_kernel_equals_definition(device_library, way, name, case):
+    cell, places = CELLS[name](), list(CELLS)
+    dtype = ["float64", "float32"][(places.index(name) + WAYS.index(way)) % 2]  # each cell has both
+    case = case | {"dtype": dtype}
+    inputs = draw_inputs(cell, case["batch"], case["length"], 5, case["seed"], dtype)
+    inputs[1] = inputs[1] * np.asarray(0.3, dtype)  # an LSTM without squashing functions explodes otherwise
+    masks = draw_masks(case, len(cell.gates), 5)
+    tolerance = {"float64": 1e-10, "float32": 2e-4}[dtype]
     compare(device_library, cell, inputs, *masks, case["reverse"], case["used"], tolerance)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", ["LSTM", "GRU, reset before", "Peephole"])
+@pytest.mark.parametrize(
+    ("name", "dtype"), [("LSTM", "float32"), ("GRU, reset before", "float64"), ("SimpleRNN", "float32")]
+)
 def test_sizes_beyond_a_tile(device_library, way, name, dtype):
     """More rows and units than a tile has, and depths that its teams go through in several rounds."""
     cell = CELLS[name]()
@@ -91,3 +96,172 @@ def test_projection(device_library, way, with_bias):
             device_library, cell, [*parts, *others], *arguments, projection=projection._replace(
                 **dict(zip(("x", "W", "b"), parts, strict=False))), frozen=frozen,
         )  # fmt: skip
+
+
+# --- launches, graphs and memory --------------------------------------------------------------------------
+
+
+def test_all_steps_are_one_launch_and_nothing_is_fetched(standin):
+    layer = device_layer(standin, LSTM, 8)
+    counts = []
+    for length in (20, 50):
+        inputs = standin.asarray(np.zeros((3, length, 2), "float32"))
+        for w in layer.weights:
+            w.grad = None
+        before = standin.copies.launches
+        with standin.no_host_copies():
+            ops.sum(layer(inputs)).backward()
+        counts.append(standin.copies.launches - before)
+    assert counts[0] == counts[1] < 20
+
+
+def device_layer(library, kind, units, **options):
+    backend.set_device("gpu")
+    layer = kind(units, **options)
+    layer(library.asarray(np.zeros((1, 1, 2), "float32")))
+    return layer
+
+
+def test_launches_of_each_step_are_recorded_once_and_repeated(standin, monkeypatch):
+    choose_way("stepwise", monkeypatch)
+    cell, rng = cells.LSTM(), np.random.default_rng(0)
+    graphs = []
+    launch = standin.cuda.Graph.launch
+    monkeypatch.setattr(
+        standin.cuda.Graph, "launch", lambda self, *a: (graphs.append(self), launch(self, *a))
+    )
+    for k in range(4):
+        inputs = draw_inputs(cell, 3, 6, 5, k, "float64")
+        mask = rng.random((3, 6)) < 0.7
+        compare(standin, cell, inputs, mask, None, False, "all", 1e-10)
+        gc.collect()  # what the sequence has borrowed is free again
+    assert len(graphs) == 6  # forward and back, from the second time on
+    assert len({id(graph) for graph in graphs}) == 2
+    monkeypatch.setenv("TINYRNN_CUDA_GRAPHS", "0")
+    compare(standin, cell, draw_inputs(cell, 3, 4, 5, 0, "float64"), None, None, False, "all", 1e-10)
+    compare(standin, cell, draw_inputs(cell, 3, 4, 5, 1, "float64"), None, None, False, "all", 1e-10)
+    assert len(graphs) == 6
+
+
+def test_sequences_at_the_same_time_do_not_share_memory(device_library, way):
+    """Two ways forward before their ways back; a way back twice; outputs stay when their sequence is gone."""
+    cell = CELLS["GRU"]()
+    drawn = [draw_inputs(cell, 2, 4, 3, k, "float64") for k in range(3)]
+    tensors = [[Tensor(device_library.asarray(x), requires_grad=True) for x in xs] for xs in drawn]
+    runs = [recurrent.run(cell, *recurrent._unpack(cell, ts), kernel="gpu")[0] for ts in tensors]
+    twice = [grad(ops.sum(y * y), ts) for y, ts in zip(runs, tensors, strict=True) for _ in range(2)]
+    for k, xs in enumerate(drawn):
+        host = [Tensor(x, requires_grad=True) for x in xs]
+        y = recurrent.run(cell, *recurrent._unpack(cell, host), kernel="unrolled")[0]
+        np.testing.assert_allclose(runs[k].numpy(), y.data, rtol=1e-10)
+        for found in twice[2 * k : 2 * k + 2]:
+            for a, b in zip(found, grad(ops.sum(y * y), host), strict=True):
+                np.testing.assert_allclose(a.numpy(), b.data, rtol=1e-10, atol=1e-12)
+    kept = [y.numpy() for y in runs]
+    data = [y.data for y in runs]
+    del runs, twice
+    gc.collect()
+    with no_grad():
+        recurrent.run(cell, *recurrent._unpack(cell, tensors[0]), kernel="gpu")
+    for a, b in zip(kept, data, strict=True):
+        np.testing.assert_array_equal(a, backend.to_host(b))
+
+
+def test_second_order(device_library, way):
+    """Gradients of gradients, which come from the definition, on the device."""
+    cell = CELLS["LSTM"]()
+    found = []
+    for kernel, place in (("unrolled", np.asarray), ("gpu", device_library.asarray)):
+        drawn = draw_inputs(cell, 2, 2, 2, 0, "float64")
+        tensors = [Tensor(place(x), requires_grad=True) for x in drawn]
+        outputs, states = recurrent.run(cell, *recurrent._unpack(cell, tensors), kernel=kernel)
+        first = grad(ops.sum(outputs * outputs) + ops.sum(states[1]), tensors, create_graph=True)
+        found.append([g.numpy() for g in grad([ops.sum(g * g) for g in first], tensors)])
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
+
+
+# --- the choice -------------------------------------------------------------------------------------------
+
+
+def test_the_choice_says_how_it_runs(standin):
+    small = device_layer(standin, LSTM, 8).kernel_choice
+    assert small.kernel == "gpu"
+    assert "all time steps in one launch" in small.reason
+    large = device_layer(standin, GRU, 400).kernel_choice
+    assert large.kernel == "gpu"
+    assert "a launch for each time step" in large.reason
+    assert device_layer(standin, LSTM, 8, kernel="array").kernel_choice == ("array", "asked for")
+
+
+def test_a_kernel_for_another_device_is_refused(standin):
+    with pytest.raises(ValueError, match=r"kernel='cpu': the weights are on the gpu; see tinyrnn.set_device"):
+        device_layer(standin, LSTM, 8, kernel="cpu")
+    backend.set_device("cpu")
+    with pytest.raises(ValueError, match=r"kernel='gpu': the weights are on the cpu"):
+        LSTM(8, kernel="gpu")(np.zeros((1, 1, 2), "float32"))
+
+
+# --- what fits --------------------------------------------------------------------------------------------
+
+A100, H100 = 166_912, 232_448  # bytes of shared memory that a block may have
+
+
+@pytest.mark.parametrize(
+    ("name", "units", "dtype", "most", "fits"),
+    [
+        ("LSTM", 64, "float32", A100, True),
+        ("LSTM", 128, "float32", H100, True),
+        ("LSTM", 200, "float32", H100, False),
+        ("SimpleRNN", 128, "float32", A100, True),
+        ("LSTM", 64, "float64", A100, True),
+        ("LSTM", 512, "float32", H100, False),
+        ("GRU", 342, "float32", H100, False),
+    ],
+)
+def test_what_fits_into_a_block(name, units, dtype, most, fits):
+    code = gpu.Code(CELLS[name]())
+    fitted = code.fitted(units, dtype, most)
+    assert (fitted is not None) == fits
+    if fits:
+        size = np.dtype(dtype).itemsize
+        assert fitted.threads * fitted.held * size <= 4 * persistent._REGISTERS
+        assert fitted.held % (16 // size) == 0
+
+
+# --- the compiler for real GPUs ---------------------------------------------------------------------------
+
+SIZES = [
+    ("LSTM", 128, "float32"),
+    ("LSTM", 64, "float64"),
+    ("GRU", 64, "float32"),
+    ("SimpleRNN", 32, "float32"),
+]
+
+
+@pytest.mark.skipif(nvrtc.missing() != "", reason=nvrtc.missing())
+@pytest.mark.parametrize("arch", ["sm_80", "sm_90"])
+@pytest.mark.parametrize(("name", "units", "dtype"), [*SIZES, *((name, 20, "float32") for name in CELLS)])
+def test_all_steps_compile_for(arch, name, units, dtype):
+    cell = CELLS[name]()
+    code = gpu.Code(cell)
+    fitted = code.fitted(units, dtype, A100)
+    check(persistent.Persistent(code.step, fitted, units, dtype, code.late > 0).code, arch, fitted.threads)
+
+
+@pytest.mark.skipif(nvrtc.missing() != "", reason=nvrtc.missing())
+@pytest.mark.parametrize("arch", ["sm_80", "sm_90"])
+@pytest.mark.parametrize("name", ["LSTM", "GRU, reset before", "SimpleRNN", "LateWithParameter"])
+def test_each_step_compiles_for(arch, name):
+    cell = CELLS[name]()
+    dtype, drops = {"LSTM": ("float32", False), "SimpleRNN": ("float64", False)}.get(name, ("float32", True))
+    check(stepwise.Stepwise(cell, gpu.Code(cell).step, dtype, drops).code, arch, 256)
+
+
+def check(code, arch, threads):
+    """Compile, and see that nothing is warned of and that a block of threads has the registers it wants."""
+    _, log = nvrtc.compile(code, arch)
+    assert not nvrtc.warnings(log)
+    for name, used in nvrtc.resources(log).items():
+        assert used["registers"] * threads <= persistent._REGISTERS, name
+        assert used["spill_stores"] <= 64, name  # bytes: nothing that a loop would notice

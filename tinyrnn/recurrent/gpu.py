@@ -14,7 +14,7 @@ from tinyrnn.backend import array_module
 from tinyrnn.cuda.module import own
 from tinyrnn.recurrent.cells import Cell
 from tinyrnn.recurrent.emit_cuda import emit_step
-from tinyrnn.recurrent.persistent import Persistent, fit, most_shared
+from tinyrnn.recurrent.persistent import Fit, Persistent, fit, most_shared
 from tinyrnn.recurrent.projection import Projection
 from tinyrnn.recurrent.sequence import Run
 from tinyrnn.recurrent.stepwise import Stepwise
@@ -44,12 +44,16 @@ class Code:
         xp, units = array_module(U), len(U)
         key = xp, units, U.dtype, drops
         if key not in self._ways:
-            fitted = fit(self.gates, units, self._others, U.dtype, most_shared(xp))
+            fitted = self.fitted(units, U.dtype, most_shared(xp))
             if fitted is not None:
                 self._ways[key] = Persistent(self.step, fitted, units, U.dtype, self.late > 0)
             else:
                 self._ways[key] = Stepwise(cell, self.step, U.dtype, drops)
         return self._ways[key]
+
+    def fitted(self, units: int, dtype: Any, most: int) -> Fit | None:
+        """Return how so many units fit into a block with `most` bytes of shared memory; None if they do not."""
+        return fit(self.gates, units, self._others, dtype, most)
 
 
 compiled = per_cell(Code)

@@ -82,9 +82,9 @@ class Persistent:
 
     def __init__(self, step: StepSource, fitted: Fit, units: int, dtype: Any, has_late: bool):
         sizes = f"constexpr int UNITS = {units}, HELD = {fitted.held};"
-        code = source(dtype, sizes, step.text, read_source(Path(__file__).with_name("persistent.cu")))
+        self.code = source(dtype, sizes, step.text, read_source(Path(__file__).with_name("persistent.cu")))
         self.step, self.fitted, self.has_late = step, fitted, has_late
-        self._kernels = {name: Kernel(code, name) for name in ("forward", "backward")}
+        self._kernels = {name: Kernel(self.code, name) for name in ("forward", "backward")}
 
     def _launch(self, name: str, batch: int, *arguments: Any) -> None:
         self._kernels[name](batch, self.fitted.threads, *arguments, shared=self.fitted.shared)

@@ -43,14 +43,14 @@ class Stepwise:
 
     def __init__(self, cell: Cell, step: StepSource, dtype: Any, drops: bool):
         text = f"constexpr bool DROPS = {str(drops).lower()};"
-        code = source(dtype, text, step.text, read_source(Path(__file__).with_name("stepwise.cu")))
+        self.code = source(dtype, text, step.text, read_source(Path(__file__).with_name("stepwise.cu")))
         self.step, self.dtype = step, np.dtype(dtype)
         self.gates, self.late = len(cell.gates), len(cell.late_gates)
         early = max(self.gates - self.late, 1)
         tiles = {"forward": (self.late or self.gates, drops), "backward": (early, True)}
         if self.late:
             tiles |= {"forward_late": (early, drops), "backward_late": (self.late, True)}
-        self._kernels = {name: (Kernel(code, name), *self._tile(*tile)) for name, tile in tiles.items()}
+        self._kernels = {name: (Kernel(self.code, name), *self._tile(*tile)) for name, tile in tiles.items()}
 
     def _tile(self, gates: int, apart: bool) -> tuple[int, int]:
         """Return the threads of a block and its shared memory, for a product of so many gates.
