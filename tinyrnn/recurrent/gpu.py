@@ -36,7 +36,7 @@ class Code:
         self.gates, self.late = len(cell.gates), len(cell.late_gates)
         self.step = emit_step(cell, trace(cell))
         # What a thread holds beside the kernel: the tape twice, what is known of each gate, addresses.
-        self._others = 44 + 2 * self.step.tape + 6 * self.gates + 2 * len(cell.params)
+        self._others = 40 + 2 * self.step.tape + 6 * self.gates + 2 * len(cell.params)
         self._ways: dict[tuple, Persistent | Stepwise] = {}
 
     def way(self, cell: Cell, U: Any, drops: bool = False) -> Persistent | Stepwise:
@@ -52,7 +52,7 @@ class Code:
         return self._ways[key]
 
     def fitted(self, units: int, dtype: Any, most: int) -> Fit | None:
-        """Return how so many units fit into a block with `most` bytes of shared memory; None if they do not."""
+        """Return how so many units fit into a block of `most` shared bytes; None if they do not."""
         return fit(self.gates, units, self._others, dtype, most)
 
 
