@@ -12,7 +12,6 @@
 #include <string.h>
 #include <ucontext.h>
 
-#include <string>
 #include <type_traits>
 #include <utility>
 
@@ -202,19 +201,21 @@ bool run_block(int count, int* order) {
 // A kernel's call with arguments by address, and its signature: "f4" a float, "*f4" a pointer to floats,
 // "*cf4" to constant ones, "?" anything that is no number.
 template <class T>
-std::string code() {
+char* write_code(char* at) {
     using U = std::remove_cv_t<T>;
     if constexpr (std::is_pointer_v<U>) {
         using To = std::remove_pointer_t<U>;
-        return (std::is_const_v<To> ? "*c" : "*") + code<To>();
-    } else if constexpr (std::is_same_v<U, bool>) {
-        return "b1";
+        *at++ = '*';
+        if (std::is_const_v<To>) *at++ = 'c';
+        return write_code<To>(at);
     } else if constexpr (std::is_arithmetic_v<U>) {
-        const char* kind = std::is_floating_point_v<U> ? "f" : std::is_unsigned_v<U> ? "u" : "i";
-        return kind + std::to_string(sizeof(U));
+        const bool is_bool = std::is_same_v<U, bool>;
+        *at++ = std::is_floating_point_v<U> ? 'f' : is_bool ? 'b' : std::is_unsigned_v<U> ? 'u' : 'i';
+        *at++ = char('0' + sizeof(U));
     } else {
-        return "?";
+        *at++ = '?';
     }
+    return at;
 }
 
 template <auto kernel>
@@ -229,12 +230,11 @@ struct Kernel<kernel> {
     }
     static void call(void** args) { call(args, std::index_sequence_for<Args...>()); }
     static const char* signature() {
-        static const std::string found = [] {
-            std::string codes;
-            ((codes += (codes.empty() ? "" : ",") + code<Args>()), ...);
-            return codes;
-        }();
-        return found.c_str();
+        static char codes[5 * sizeof...(Args) + 1];
+        char* at = codes;
+        ((at = write_code<Args>(at), *at++ = ','), ...);
+        *at = 0;
+        return codes;
     }
 };
 
