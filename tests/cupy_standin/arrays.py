@@ -311,9 +311,6 @@ class ndarray:  # noqa: N801
     def __rmatmul__(self, other):
         raise TypeError(f"Unsupported type {type(other)}")
 
-    def __imatmul__(self, other):
-        return self @ other
-
     def __neg__(self):
         return operate(np.negative, self)
 

@@ -19,8 +19,8 @@ PROPERTIES = {
 """What `runtime.getDeviceProperties` says of an H100."""
 
 ATTRIBUTES = {  # of `Device.attributes`: where they stand in the properties
-    "ComputeCapabilityMajor": "major", "ComputeCapabilityMinor": "minor", "WarpSize": "warpSize",
-    "MultiProcessorCount": "multiProcessorCount", "MaxThreadsPerBlock": "maxThreadsPerBlock",
+    "WarpSize": "warpSize", "MultiProcessorCount": "multiProcessorCount",
+    "MaxThreadsPerBlock": "maxThreadsPerBlock",
     "MaxSharedMemoryPerBlock": "sharedMemPerBlock", "MaxSharedMemoryPerBlockOptin": "sharedMemPerBlockOptin",
     "MaxSharedMemoryPerMultiprocessor": "sharedMemPerMultiprocessor", "MaxRegistersPerBlock": "regsPerBlock",
     "MaxRegistersPerMultiprocessor": "regsPerMultiprocessor", "L2CacheSize": "l2CacheSize",

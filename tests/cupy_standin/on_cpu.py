@@ -167,8 +167,8 @@ class Guarded:
 class RawKernel:
     """A kernel; called with ``(grid, block, args)`` it is launched."""
 
-    def __init__(self, code: str, name: str, options: Sequence[str] = (), **settings: Any):
-        self.code, self.name, self.options = code, name, tuple(options)
+    def __init__(self, code: str, name: str, options: tuple[str, ...] = (), **settings: Any):
+        self.code, self.name, self.options = code, name, _checked(options)
         self._shared_limit = 48 << 10
 
     @functools.cached_property
@@ -299,6 +299,14 @@ class RawKernel:
                 raise RuntimeError(f"{self.name}: {error.value.decode()}")
 
 
+def _checked(options: Any) -> tuple[str, ...]:
+    if not isinstance(options, tuple):
+        raise TypeError(
+            f"Argument 'options' has incorrect type (expected tuple, got {type(options).__name__})"
+        )
+    return options
+
+
 def _invalid(what: str) -> Exception:
     return cupy_standin.cuda.driver.CUDADriverError(f"CUDA_ERROR_INVALID_VALUE: {what}")
 
@@ -332,11 +340,11 @@ class RawModule:
     """A source with kernels."""
 
     def __init__(
-        self, *, code: str, options: Sequence[str] = (), name_expressions: Any = None, **settings: Any
+        self, code: str, *, options: tuple[str, ...] = (), name_expressions: Any = None, **settings: Any
     ):
         if name_expressions:
             raise NotImplementedError("the stand-in finds kernels by their name in C only")
-        self.code, self.options, self._kernels = code, tuple(options), {}
+        self.code, self.options, self._kernels = code, _checked(options), {}
 
     def get_function(self, name: str) -> RawKernel:
         """Return the kernel `name`, the same every time."""
