@@ -13,12 +13,12 @@ from kernel_cases import CELLS, ON_HOST, case, draw_inputs, draw_masks, results,
 
 from tinyrnn import activations, ops, recurrent
 from tinyrnn.autograd import Tensor, no_grad
+from tinyrnn.formulas import TraceError, symbol
 from tinyrnn.gradcheck import gradcheck
 from tinyrnn.native.files import load
 from tinyrnn.recurrent import array, cells, unrolled
-from tinyrnn.recurrent import trace as trace_module
 from tinyrnn.recurrent.emit import emit_python
-from tinyrnn.recurrent.trace import TraceError, trace
+from tinyrnn.recurrent.trace import trace
 
 # --- values and gradients ---------------------------------------------------------------------------------
 
@@ -122,7 +122,7 @@ def test_saved_values_are_few(name, saved):
 
 def test_zeros_and_ones_are_dropped_from_formulas():
     table = {}
-    x = trace_module._intern(table, "symbol", ("x",))
+    x = symbol(table, "x")
     assert ops.multiply(x, 0.0) == ops.multiply(0.0, x) == 0.0
     assert ops.multiply(x, 1.0) is ops.multiply(1.0, x) is ops.add(x, 0.0) is ops.add(0.0, x) is x
     assert ops.add(x, 1.0) is ops.add(x, 1.0)  # equal formulas are one object

@@ -197,6 +197,8 @@ threads cuda
 blas decoding
 autograd
 ops
+formulas
+printing
 lookup gradcheck activations initializers regularizers constraints preprocessing
 utils datasets losses recurrent
 metrics optimizers callbacks data

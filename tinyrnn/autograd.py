@@ -73,7 +73,7 @@ class Symbolic:
     """Base of values that stand for an array instead of holding one.
 
     A primitive that meets one hands itself over (`apply`) instead of computing; that is how the
-    equations of a recurrent cell are read as formulas (`tinyrnn.recurrent.trace`).
+    equations of a recurrent cell are read as formulas (`tinyrnn.formulas`).
     """
 
     shape = ()

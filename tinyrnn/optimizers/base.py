@@ -18,11 +18,11 @@ import numpy as np
 
 from tinyrnn.autograd import Tensor, no_grad
 from tinyrnn.backend import array_module, floatx, is_float
+from tinyrnn.formulas import TraceError
 from tinyrnn.naming import Configurable, nearest, serialize, warn_user
 from tinyrnn.ops import to_array
 from tinyrnn.optimizers import schedules
 from tinyrnn.optimizers.compiled import Update, is_number
-from tinyrnn.recurrent.trace import TraceError
 
 __all__ = ["Optimizer", "Slot"]
 

@@ -1,7 +1,7 @@
 """One compiled loop for the update of all weights, derived from an optimizer's rule.
 
 A rule is arithmetic on every element alike, so it is run once on symbols, as a cell's step is
-(`tinyrnn.recurrent.trace`), and becomes a loop that reads gradient, slots and weight once and writes them
+(`tinyrnn.formulas`), and becomes a loop that reads gradient, slots and weight once and writes them
 once. The optimizer's numbers are arguments of the loop: another learning rate or decay needs no new code.
 What is computed of these numbers alone is computed in double precision, as NumPy does with Python's floats.
 """
@@ -16,10 +16,10 @@ import numpy as np
 
 from tinyrnn import threads
 from tinyrnn.autograd import Tensor, no_grad
+from tinyrnn.formulas import ARITHMETIC, Expr, TraceError, symbol, visit
 from tinyrnn.native.files import load
-from tinyrnn.recurrent.emit import Printer
+from tinyrnn.printing import Printer
 from tinyrnn.recurrent.emit_loops import IMPORTS, NumberPrinter, functions_used, writers_used
-from tinyrnn.recurrent.trace import ARITHMETIC, Expr, TraceError, symbol, visit
 
 __all__ = ["Update", "is_number"]
 

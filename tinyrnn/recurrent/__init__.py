@@ -36,11 +36,11 @@ import numpy as np
 from tinyrnn import ops
 from tinyrnn.autograd import Tensor, grad, is_recording, primitive
 from tinyrnn.backend import array_module
+from tinyrnn.formulas import TraceError
 from tinyrnn.naming import nearest
 from tinyrnn.recurrent import array, cpu, gpu, unrolled
 from tinyrnn.recurrent.cells import Cell
 from tinyrnn.recurrent.projection import Projection
-from tinyrnn.recurrent.trace import TraceError
 
 __all__ = ["KERNELS", "Cell", "Choice", "Projection", "choose", "run"]
 

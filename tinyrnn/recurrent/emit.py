@@ -7,17 +7,12 @@ show its lines, and whoever wants to can read the kernel that was derived from t
 
 from __future__ import annotations
 
-from typing import Any
-
+from tinyrnn.formulas import Expr, visit
+from tinyrnn.printing import Printer
 from tinyrnn.recurrent.cells import Cell
-from tinyrnn.recurrent.trace import ARITHMETIC, COMPARISONS, FUNCTIONS, Expr, Stage, Trace, names, visit
+from tinyrnn.recurrent.trace import Stage, Trace, names
 
-__all__ = ["Printer", "emit_python"]
-
-_INFIX = {
-    "add": "+", "subtract": "-", "multiply": "*", "divide": "/",
-    "greater": ">", "greater_equal": ">=", "less": "<", "less_equal": "<=",
-}  # fmt: skip
+__all__ = ["emit_python"]
 
 
 def emit_python(cell: Cell, formulas: Trace) -> str:
@@ -80,72 +75,3 @@ def _name_saved(stage: Stage) -> list[tuple[Expr, str]]:
         taken.add(name)
         result.append((e, name))
     return result
-
-
-class Printer:
-    """Prints formulas; those used more than once, and functions, get a statement and a name."""
-
-    def __init__(self, known: dict[int, str]):
-        self.known = known
-
-    @staticmethod
-    def _number(x: float) -> str:
-        return repr(float(x) if isinstance(x, float) else x)  # a np.float64 would print its type
-
-    @staticmethod
-    def _comparison(source: str) -> str:
-        return source
-
-    @staticmethod
-    def _power(base: str, exponent: str) -> str:
-        return f"{base} ** {exponent}"
-
-    @staticmethod
-    def _call(name: str, args: list[str], settings: dict[str, Any]) -> str:
-        return f"ops.{name}({', '.join(args + [f'{key}={value!r}' for key, value in settings.items()])})"
-
-    def statements(self, roots: list, named: list[Expr], stop: list[Expr] = ()) -> list[str]:
-        """Return the assignments that make `roots` printable by `text`."""
-        order = list(visit(roots, stop))
-        stopped = {id(e) for e in stop}
-        uses: dict[int, int] = {}
-        for e in order:
-            for a in e.args if id(e) not in stopped else ():
-                uses[id(a)] = uses.get(id(a), 0) + 1
-        for root in roots:
-            uses[id(root)] = uses.get(id(root), 0) + 1
-        forced = {id(e) for e in named}
-        lines = []
-        for e in order:
-            if e.is_symbol or id(e) in stopped:
-                continue
-            if id(e) in forced or uses.get(id(e), 0) > 1 or e.op not in ARITHMETIC:
-                name = self.known.get(id(e), f"t{len(lines)}")
-                lines.append(f"{name} = {self._operation(e)}")
-                self.known[id(e)] = name
-        return lines
-
-    def text(self, e: Any, whole: bool = False) -> str:
-        """Return the formula as source, a name where it has one; in parentheses unless it stands alone."""
-        if e is None:
-            return "None"
-        if not isinstance(e, Expr):
-            return self._number(e)
-        if id(e) in self.known:
-            return self.known[id(e)]
-        if e.is_symbol:
-            return e.args[0]
-        return self._operation(e) if whole else f"({self._operation(e)})"
-
-    def _operation(self, e: Expr) -> str:
-        args = [self.text(a, whole=e.op in FUNCTIONS) for a in e.args]
-        if e.op in _INFIX:
-            source = f"{args[0]} {_INFIX[e.op]} {args[1]}"
-            return self._comparison(source) if e.op in COMPARISONS else source
-        if e.op == "negative":
-            return f"-{args[0]}"
-        if e.op == "square":
-            return f"{args[0]} * {args[0]}"
-        if e.op == "power":
-            return self._power(args[0], self._number(dict(e.static)["exponent"]))
-        return self._call(e.op, args, dict(e.static))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple
 
+from tinyrnn.formulas import visit
+from tinyrnn.printing import CudaPrinter
 from tinyrnn.recurrent.cells import Cell
-from tinyrnn.recurrent.emit import Printer
-from tinyrnn.recurrent.trace import Expr, Stage, Trace, names, visit
+from tinyrnn.recurrent.trace import Stage, Trace, names
 
-__all__ = ["CudaPrinter", "StepSource", "emit_step"]
+__all__ = ["StepSource", "emit_step"]
 
 
 class StepSource(NamedTuple):
@@ -28,33 +28,6 @@ class StepSource(NamedTuple):
     text: str
     tape: int
     joint: bool
-
-
-class CudaPrinter(Printer):
-    """Prints formulas as CUDA C, for numbers of the type ``real``."""
-
-    def statements(self, roots: list, named: list[Expr], stop: list[Expr] = ()) -> list[str]:
-        """Return the declarations that make `roots` printable by `text`."""
-        return [f"const real {line};" for line in super().statements(roots, named, stop)]
-
-    @staticmethod
-    def _number(x: float) -> str:
-        if math.isfinite(x):
-            return f"real({float(x)!r})"
-        return "real(0) / real(0)" if math.isnan(x) else f"{'' if x < 0 else '-'}log(real(0))"
-
-    @staticmethod
-    def _comparison(source: str) -> str:
-        return f"real({source})"
-
-    @staticmethod
-    def _power(base: str, exponent: str) -> str:
-        return f"ops_power({base}, {exponent})"
-
-    @staticmethod
-    def _call(name: str, args: list[str], settings: dict[str, Any]) -> str:
-        limits = [CudaPrinter._number(settings[key]) for key in ("low", "high") if key in settings]
-        return f"ops_{name}({', '.join(args + limits)})"
 
 
 def emit_step(cell: Cell, formulas: Trace) -> StepSource:

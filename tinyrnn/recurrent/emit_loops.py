@@ -10,11 +10,12 @@ import re
 from pathlib import Path
 from typing import Any
 
+from tinyrnn.formulas import FUNCTIONS, Expr, visit
 from tinyrnn.native import WRITERS
+from tinyrnn.printing import Printer
 from tinyrnn.recurrent.cells import Cell
-from tinyrnn.recurrent.emit import Printer
 from tinyrnn.recurrent.layout import Layout, Slots, is_joint
-from tinyrnn.recurrent.trace import FUNCTIONS, Expr, Stage, Trace, names, visit
+from tinyrnn.recurrent.trace import Stage, Trace, names
 
 __all__ = ["IMPORTS", "NumberPrinter", "emit_loops", "functions_used", "writers_used"]
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from tinyrnn.formulas import Expr, visit
 from tinyrnn.recurrent.cells import Cell
-from tinyrnn.recurrent.trace import Expr, Stage, Trace, names, visit
+from tinyrnn.recurrent.trace import Stage, Trace, names
 
 __all__ = ["Layout", "Slots", "lay_out"]
 

@@ -12,99 +12,16 @@ repeated, and what depends on a bare pre-activation is saved itself.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
-import numpy as np
-
-from tinyrnn.autograd import Primitive, Symbolic, Tensor, enable_grad, grad
+from tinyrnn.autograd import Tensor, enable_grad, grad
+from tinyrnn.formulas import ARITHMETIC, FUNCTIONS, Expr, TraceError, symbol, visit
 from tinyrnn.recurrent.cells import Cell, Names
 
-__all__ = ["Expr", "Stage", "Trace", "TraceError", "names", "per_cell", "symbol", "trace", "visit"]
-
-COMPARISONS = {"greater", "greater_equal", "less", "less_equal"}
-ARITHMETIC = {"add", "subtract", "multiply", "divide", "negative", "square", "power"} | COMPARISONS
-FUNCTIONS = {"exp", "expm1", "log", "log1p", "sqrt", "abs", "sign", "sin", "cos", "erf"} | {
-    "tanh", "sigmoid", "relu", "softplus", "maximum", "minimum", "where", "clip",
-}  # fmt: skip
-
-
-class TraceError(TypeError):
-    """A cell's step is not elementwise arithmetic, so no kernel can be derived from it."""
-
-
-class Expr(Symbolic):
-    """A formula for one number: a symbol, or an operation on others.
-
-    Equal formulas are one object (within one trace), so shared work is found by identity.
-    """
-
-    __slots__ = ("args", "op", "static", "table")
-
-    def __init__(self, op: str, args: tuple, static: tuple, table: dict):
-        self.op = op
-        self.args = args
-        self.static = static
-        self.table = table
-
-    @property
-    def is_symbol(self) -> bool:
-        """Whether this is a name, not an operation."""
-        return self.op == "symbol"
-
-    def apply(self, op: Primitive, inputs: tuple, static: dict) -> Any:
-        """Return the formula ``op(*inputs)``."""
-        if op.name not in ARITHMETIC | FUNCTIONS:
-            raise TraceError(f"ops.{op.name} is not an elementwise operation")
-        inputs = tuple(x.item() if isinstance(x, np.generic) else x for x in inputs)
-        if any(isinstance(x, np.ndarray) for x in inputs):
-            raise TraceError("an array in the place of a number")
-        simpler = _simplify(op.name, inputs)
-        if simpler is not None:
-            return simpler
-        return _intern(self.table, op.name, inputs, tuple(sorted(static.items())))
-
-    def __bool__(self) -> bool:
-        raise TraceError("a branch on a value; use ops.where")
-
-    def __float__(self) -> float:
-        raise TraceError("a conversion of a value to a number")
-
-    def __repr__(self) -> str:
-        return self.args[0] if self.is_symbol else f"{self.op}{self.args}"
-
-
-def symbol(table: dict, name: str) -> Expr:
-    """Return the symbol of this name; formulas of one `table` are one object if they are equal."""
-    return _intern(table, "symbol", (name,))
-
-
-def _intern(table: dict, op: str, args: tuple, static: tuple = ()) -> Expr:
-    key = (op, tuple(id(a) if isinstance(a, Expr) else a for a in args), static)
-    if key not in table:
-        table[key] = Expr(op, args, static, table)
-    return table[key]
-
-
-def _simplify(op: str, args: tuple) -> Any:
-    """Drop the ones and zeros that differentiation leaves behind; None where nothing can be dropped."""
-    if op == "multiply":
-        for number, other in (args, args[::-1]):
-            if _is(number, 1.0):
-                return other
-            if _is(number, 0.0):
-                return 0.0
-    elif op == "add":
-        for number, other in (args, args[::-1]):
-            if _is(number, 0.0):
-                return other
-    return None
-
-
-def _is(x: Any, number: float) -> bool:
-    return isinstance(x, int | float) and x == number
+__all__ = ["Stage", "Trace", "names", "per_cell", "trace"]
 
 
 @dataclass(frozen=True)
@@ -194,23 +111,6 @@ def per_cell(derive: Callable[[Cell], Any]) -> Callable[[Cell], Any]:
 
 
 # --- what to save -----------------------------------------------------------------------------------------
-
-
-def visit(roots: Iterable[Any], stop: Iterable[Expr] = ()) -> Iterator[Expr]:
-    """Yield every formula below `roots`, arguments first, each once; not below those in `stop`."""
-    seen: set[int] = set()
-    leaves = {id(e) for e in stop}
-    stack = [(root, False) for root in reversed(list(roots))]
-    while stack:
-        expr, ready = stack.pop()
-        if not isinstance(expr, Expr) or (id(expr) in seen):
-            continue
-        if ready or expr.is_symbol or id(expr) in leaves:
-            seen.add(id(expr))
-            yield expr
-        else:
-            stack.append((expr, True))
-            stack.extend((a, False) for a in reversed(expr.args))
 
 
 def _saved(gradients: Iterable[Expr]) -> list[Expr]:
