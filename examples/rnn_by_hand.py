@@ -4,7 +4,7 @@ The task. A SimpleRNN of 64 units reads 100 characters of English, each a vector
 1), and guesses the character after them. Here it isn't trained: we look at one guess and at the gradient of
 its loss. Everything is computed with a few lines of NumPy, each below its equation, and compared with what
 tinyrnn says: by autograd over the steps ("unrolled"), and by the code derived from the cell's equations,
-with arrays ("array") and compiled ("cpu"). All agree to rounding.
+with arrays ("array") and compiled ("cpu", or "gpu" on one). All agree to rounding.
 
 Vectors are rows, as in Keras, so weights stand on the right: x_t W where textbooks have W x_t.
 
@@ -24,7 +24,6 @@ from tinyrnn.layers import Dense, SimpleRNN
 from tinyrnn.plotting import plot_gradient_norms
 
 STEPS, FEATURES, UNITS = 100, 32, 64
-KERNELS = ("unrolled", "array", "cpu")  # three ways in which tinyrnn runs a sequence
 
 
 class Weights(NamedTuple):
@@ -120,7 +119,8 @@ def compare(x: np.ndarray, y: int, w: Weights) -> dict[str, dict[str, float]]:
     h = forward(x, w)
     terms, _ = backward(x, y, h, w)
     ours = {"h": h[1:], "dL/dW": terms.W.sum(0), "dL/dU": terms.U.sum(0), "dL/db": terms.b.sum(0)}
-    found = {kernel: by_tinyrnn(x, y, w, kernel) for kernel in KERNELS}
+    kernels = ("unrolled", "array", tinyrnn.get_device())  # three ways in which tinyrnn runs a sequence
+    found = {kernel: by_tinyrnn(x, y, w, kernel) for kernel in kernels}
     return {
         kernel: {key: float(abs(theirs[key] - a).max() / abs(a).max()) for key, a in ours.items()}
         for kernel, theirs in found.items()

@@ -29,6 +29,7 @@ __all__ = [
     "default_generator",
     "device_module",
     "device_reason",
+    "draw_seed",
     "floatx",
     "get_device",
     "is_float",
@@ -160,15 +161,13 @@ def _usable_cupy() -> ModuleType:
     if int(cupy.__version__.split(".")[0]) < OLDEST_CUPY:
         raise DeviceError(f"the GPU needs CuPy {OLDEST_CUPY} or later, found {cupy.__version__}: {INSTALL}")
     try:
-        count = cupy.cuda.runtime.getDeviceCount()
-        capability = cupy.cuda.Device().compute_capability if count else ""
-    except RuntimeError as error:  # what the driver answers, or that there is none
+        cupy.cuda.runtime.getDeviceCount()  # which is an error where there is none
+        capability = cupy.cuda.Device().compute_capability
+    except RuntimeError as error:
         raise DeviceError(
-            f"CuPy {cupy.__version__} finds no GPU ({error}): it needs an NVIDIA GPU, and a driver that is "
-            f"new enough for the CUDA of that CuPy; for an older driver {INSTALL}"
+            f"CuPy {cupy.__version__} finds no GPU ({error}): it needs an NVIDIA GPU that "
+            f"CUDA_VISIBLE_DEVICES does not hide, and a driver that is new enough for its CUDA; for an older driver {INSTALL}"
         ) from error
-    if not count:
-        raise DeviceError("CuPy finds no NVIDIA GPU on this machine; CUDA_VISIBLE_DEVICES may hide it")
     if int(capability) < OLDEST_CAPABILITY:
         raise DeviceError(
             f"the GPU has compute capability {_dotted(capability)}, expected at least "
@@ -318,6 +317,9 @@ def default_generator() -> np.random.Generator:
 
 def new_generator(seed: int | None = None) -> np.random.Generator:
     """Return a generator of its own: from `seed`, or from a seed drawn from the default generator."""
-    if seed is None:
-        seed = int(_default_generator.integers(2**63))
-    return np.random.default_rng(seed)
+    return np.random.default_rng(draw_seed(_default_generator) if seed is None else seed)
+
+
+def draw_seed(generator: np.random.Generator) -> int:
+    """Return a seed below 2**63: for another generator, or for numbers that are drawn on the device."""
+    return int(generator.integers(2**63))

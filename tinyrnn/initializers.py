@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tinyrnn.backend import default_generator, floatx, new_generator
+from tinyrnn.backend import default_generator, draw_seed, floatx, new_generator
 from tinyrnn.naming import Configurable, by_name, lookup
 
 __all__ = [  # noqa: RUF022 - in the order of the file
@@ -119,7 +119,7 @@ class _Random(Initializer):
     def __init__(self, seed: int | None = None):
         self.seed = seed
         if seed is None:
-            seed = int(default_generator().integers(2**63))
+            seed = draw_seed(default_generator())
         elif not hasattr(seed, "__index__") or operator.index(seed) < 0:
             name = type(self).__name__
             raise ValueError(f"{name}: seed: expected a whole number from 0 on, found {seed!r}")

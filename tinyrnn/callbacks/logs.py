@@ -84,6 +84,9 @@ class Logs(dict):
     def __eq__(self, other: object) -> bool:
         return self.copy() == other
 
+    def __ne__(self, other: object) -> bool:
+        return self.copy() != other
+
     __hash__ = None
 
     def __repr__(self) -> str:

@@ -15,7 +15,8 @@ import numpy as np
 
 from tinyrnn import activations, constraints, initializers, ops, recurrent, regularizers
 from tinyrnn.autograd import Tensor
-from tinyrnn.backend import EPSILON, array_module, device_module, new_generator
+from tinyrnn.backend import EPSILON, array_module, device_module, draw_seed, new_generator, on_device
+from tinyrnn.cuda import random
 from tinyrnn.layers.base import Layer, get_layer, positive_int
 from tinyrnn.lookup import Lookup
 from tinyrnn.naming import snake_case
@@ -168,7 +169,10 @@ class RNNCell(Layer, cells.Cell):
         def draw(rate, count, width):
             if rate == 0.0:
                 return None
-            kept = self._generator.random((count, batch, width), dtype=self.dtype) >= rate
+            shape = count, batch, width
+            if on_device(self.recurrent_kernel.data):
+                return random.keep_factors(shape, rate, draw_seed(self._generator), self.dtype)
+            kept = self._generator.random(shape, dtype=self.dtype) >= rate
             return kept.astype(self.dtype) / max(1.0 - rate, EPSILON)
 
         per_gate = gates if self.recurrent_dropout else 1

@@ -1,4 +1,8 @@
-"""Layers that disturb their input in training, and one that adds to the loss."""
+"""Layers that disturb their input in training, and one that adds to the loss.
+
+Every layer has a generator of its own, which is part of a saved model. On a GPU it draws one seed for each
+call, and the numbers are drawn from that on the device: they are not those of the CPU.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from tinyrnn.backend import array_module, new_generator
+from tinyrnn.backend import draw_seed, new_generator, on_device
+from tinyrnn.cuda import random
 from tinyrnn.layers.base import Layer
 from tinyrnn.layers.core import SameShape
 from tinyrnn.regularizers import L1L2
@@ -32,8 +37,10 @@ class _Disturbance(SameShape):
 
     def normal(self, x: Any, stddev: float) -> Any:
         """Return normal noise of mean 0 in the shape of `x`."""
+        if on_device(x.data):
+            return random.normal(x.shape, stddev, draw_seed(self._generator), self.dtype)
         noise = self._generator.standard_normal(x.shape, dtype=self.dtype)
-        return array_module(x.data).asarray(noise * noise.dtype.type(stddev))
+        return noise * noise.dtype.type(stddev)
 
 
 def check_rate(owner: Layer, argument: str, rate: Any) -> float:
@@ -53,8 +60,11 @@ def dropout(x: Any, rate: float, generator: np.random.Generator, shape: tuple | 
         return x
     if rate == 1.0:
         return x * 0.0
-    kept = generator.random(x.shape if shape is None else shape, dtype="float32") >= rate
-    return x * array_module(x.data).asarray(kept.astype(x.dtype) / x.dtype.type(1.0 - rate))
+    shape = x.shape if shape is None else shape
+    if on_device(x.data):
+        return x * random.keep_factors(shape, rate, draw_seed(generator), x.dtype)
+    kept = generator.random(shape, dtype="float32") >= rate
+    return x * (kept.astype(x.dtype) / x.dtype.type(1.0 - rate))
 
 
 class Dropout(_Disturbance):
