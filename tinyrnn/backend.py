@@ -166,7 +166,8 @@ def _usable_cupy() -> ModuleType:
     except RuntimeError as error:
         raise DeviceError(
             f"CuPy {cupy.__version__} finds no GPU ({error}): it needs an NVIDIA GPU that "
-            f"CUDA_VISIBLE_DEVICES does not hide, and a driver that is new enough for its CUDA; for an older driver {INSTALL}"
+            "CUDA_VISIBLE_DEVICES does not hide, and a driver that is new enough for its CUDA; for an older "
+            f"driver {INSTALL}"
         ) from error
     if int(capability) < OLDEST_CAPABILITY:
         raise DeviceError(
