@@ -9,6 +9,7 @@ import numpy as np
 
 from tinyrnn import ops
 from tinyrnn.autograd import Tensor, grad
+from tinyrnn.backend import array_module
 
 __all__ = ["gradcheck"]
 
@@ -35,7 +36,7 @@ def gradcheck(
     function : callable
         Takes as many tensors as there are inputs, returns a tensor or a sequence of tensors.
     inputs : sequence of float64 arrays
-        Where to check. Keep away from kinks.
+        Where to check, all on one device. Keep away from kinks.
     order : int
         Up to which order, at least 1.
     step : float
@@ -52,24 +53,29 @@ def gradcheck(
     TypeError
         If an input is not float64: differences need the digits.
     """
-    inputs = [np.asarray(x) for x in inputs]
+    xp = array_module(*inputs)
+    inputs = [xp.asarray(x) for x in inputs]
     for i, x in enumerate(inputs):
         if x.dtype != np.float64:
             raise TypeError(f"gradcheck: input {i} must be float64, found {x.dtype}")
     rng = np.random.default_rng(seed)
+
+    def like(arrays):
+        return [xp.asarray(rng.standard_normal(x.shape)) for x in arrays]
+
     for depth in range(1, order + 1):
-        weights = [rng.standard_normal(y.shape) for y in _outputs(function, _leaves(inputs))]
-        direction = [rng.standard_normal(x.shape) for x in inputs]
+        weights = like(_outputs(function, _leaves(inputs)))
+        direction = like(inputs)
         gradient = _gradient_function(function, weights)
 
         def value(sign, function=function, weights=weights, direction=direction):
             moved = [x + sign * step * v for x, v in zip(inputs, direction, strict=True)]
             outputs = _outputs(function, _leaves(moved))
-            return sum(float(np.sum(u * y.data)) for u, y in zip(weights, outputs, strict=True))
+            return sum(float(xp.sum(u * y.data)) for u, y in zip(weights, outputs, strict=True))
 
         numerical = (value(+1) - value(-1)) / (2 * step)
         found = [g.data for g in gradient(*_leaves(inputs))]
-        analytical = sum(float(np.sum(g * v)) for g, v in zip(found, direction, strict=True))
+        analytical = sum(float(xp.sum(g * v)) for g, v in zip(found, direction, strict=True))
         if not abs(numerical - analytical) <= tolerance * max(1.0, abs(numerical)):
             raise AssertionError(
                 f"gradient of order {depth}: by differences {numerical:.9g}, by the rules {analytical:.9g}"
@@ -93,7 +99,7 @@ def _gradient_function(function, weights):
     def gradient(*tensors):
         total = sum(ops.sum(y * u) for y, u in zip(_outputs(function, tensors), weights, strict=True))
         if not isinstance(total, Tensor) or total.node is None:  # constant: all its derivatives are 0
-            return [Tensor(np.zeros(x.shape)) for x in tensors]
+            return [Tensor(array_module(x.data).zeros(x.shape)) for x in tensors]
         return grad(total, list(tensors), create_graph=True)
 
     return gradient
