@@ -1,16 +1,40 @@
 """The kernels of the GPU beside the recurrent ones: by value, against what defines them."""
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from tinyrnn import backend, ops
+from tinyrnn import backend, ops, optimizers
 from tinyrnn.cuda import random
 from tinyrnn.cuda.module import Kernel, read_source, source
+from tinyrnn.optimizers.compiled_gpu import DeviceUpdate
 
 FLOATS = ["float32", "float64"]
 TOLERANCE = {"float32": {"rtol": 1e-5, "atol": 1e-6}, "float64": {"rtol": 1e-11, "atol": 1e-12}}
+
+RULES = {
+    "SGD": {},
+    "momentum": {"class": "SGD", "momentum": 0.9},
+    "Nesterov": {"class": "SGD", "momentum": 0.9, "nesterov": True},
+    "RMSprop": {},
+    "centered": {"class": "RMSprop", "centered": True, "momentum": 0.5},
+    "Adam": {},
+    "AMSGrad": {"class": "Adam", "amsgrad": True},
+    "AdamW": {},
+    "Nadam": {},
+    "Adagrad": {},
+    "Adadelta": {},
+    "Adamax": {},
+    "Lion": {},
+}
+
+
+def make_optimizer(name, **options):
+    settings = {**RULES[name], "learning_rate": 0.05, **options}
+    return getattr(optimizers, settings.pop("class", name))(**settings)
 
 
 def fetched(x):
@@ -183,3 +207,110 @@ def test_put(gpu, name):
     expected = ops.put(values, index=index, shape=x.shape)
     found = ops.put(gpu.asarray(values), index=there, shape=x.shape)
     np.testing.assert_allclose(fetched(found), expected, rtol=1e-14)
+
+
+# --- the update of the weights ----------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class Variable:
+    data: Any
+    name: str
+    path: str
+    constraint: Any = None
+
+
+SHAPES = [(3, 5), (), (1,), (1500,), (2, 257)]
+
+
+def train(xp, optimizer, dtype, shapes, steps=4, missing=False):
+    """Make steps with gradients that do not depend on the library; return the weights and the state."""
+    rng = np.random.default_rng(5)
+    arrays = [xp.asarray(rng.standard_normal(shape).astype(dtype)) for shape in shapes]
+    variables = [Variable(a, f"w{i}", f"layer/w{i}") for i, a in enumerate(arrays)]
+    optimizer.build(variables)
+    for _ in range(steps):
+        gradients = [xp.asarray(rng.standard_normal(shape).astype(dtype)) for shape in shapes]
+        if missing:
+            gradients[2] = None
+        optimizer.apply(gradients, variables)
+    return arrays + [slot.data for slot in optimizer.variables]
+
+
+def expected_of(monkeypatch, *args, **options):
+    """The same on the host, by the plain rule."""
+    with monkeypatch.context() as patch:
+        patch.setattr(optimizers.Optimizer, "_compiled", lambda *args: None)
+        backend.set_device("cpu")
+        found = train(np, *args, **options)
+    backend.set_device("gpu")
+    return found
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("name", RULES)
+def test_update(gpu, monkeypatch, name, dtype):
+    for options in ({}, {"weight_decay": 0.1, "clipvalue": 0.5}):
+        expected = expected_of(monkeypatch, make_optimizer(name, **options), dtype, SHAPES)
+        optimizer = make_optimizer(name, **options)
+        found = train(gpu, optimizer, dtype, SHAPES)
+        assert isinstance(optimizer._update_compiled[1], DeviceUpdate)
+        tolerance = {"float32": {"rtol": 2e-4, "atol": 2e-6}, "float64": {"rtol": 1e-12}}[dtype]
+        for a, b in zip(found, expected, strict=True):
+            np.testing.assert_allclose(fetched(a), b, **tolerance)
+
+
+@pytest.mark.filterwarnings("ignore:.*no gradient for")
+@pytest.mark.parametrize("missing", [False, True])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"clipnorm": 1.0}, {"global_clipnorm": 2.0}, {"clipvalue": 0.1},
+        {"loss_scale_factor": 8.0, "gradient_accumulation_steps": 2}, {"use_ema": True},
+    ],
+)  # fmt: skip
+def test_what_is_done_to_gradients(gpu, monkeypatch, options, missing):
+    expected = expected_of(monkeypatch, make_optimizer("Adam", **options), "float64", SHAPES, missing=missing)
+    found = train(gpu, make_optimizer("Adam", **options), "float64", SHAPES, missing=missing)
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(fetched(a), b, rtol=1e-12)
+
+
+def test_more_weights_than_fit_into_a_launch(gpu, monkeypatch):
+    shapes = [(i % 5 + 1,) for i in range(37)]
+    expected = expected_of(monkeypatch, make_optimizer("Adam"), "float64", shapes)
+    for a, b in zip(train(gpu, make_optimizer("Adam"), "float64", shapes), expected, strict=True):
+        np.testing.assert_allclose(fetched(a), b, rtol=1e-12)
+
+
+def test_an_update_is_one_launch_and_fetches_nothing(standin):
+    optimizer = make_optimizer("Adam")
+    variables = [Variable(standin.zeros(shape), "w", "w") for shape in SHAPES]
+    gradients = [standin.ones(shape) for shape in SHAPES]
+    for options, most in (({}, 1), ({"global_clipnorm": 1.0}, 9), ({"clipvalue": 1.0}, 3)):
+        optimizer = make_optimizer("Adam", **options)
+        optimizer.apply(gradients, variables)
+        standin.copies.reset()
+        with standin.no_host_copies():
+            optimizer.apply(gradients, variables)
+        assert standin.copies.launches <= most, options
+        assert standin.copies.to_device == 0
+
+
+def test_weights_with_gaps(gpu):
+    whole = gpu.zeros((4, 6))
+    optimizers.SGD(1.0).apply([gpu.ones((4, 3))], [Variable(whole[:, ::2], "w", "w")])
+    np.testing.assert_array_equal(fetched(whole), [[-1, 0] * 3] * 4)
+
+
+class Centered(optimizers.SGD):
+    """A rule that is not elementwise."""
+
+    def update(self, g, lr, **slots):
+        return lr * (g - ops.mean(g)), {}
+
+
+def test_a_rule_that_is_not_elementwise(gpu, monkeypatch):
+    expected = expected_of(monkeypatch, Centered(0.1), "float64", SHAPES)
+    for a, b in zip(train(gpu, Centered(0.1), "float64", SHAPES), expected, strict=True):
+        np.testing.assert_allclose(fetched(a), b, rtol=1e-12)

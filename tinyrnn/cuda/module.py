@@ -100,7 +100,7 @@ def _as_argument(x: Any) -> Any:
 
 def own(x: Any) -> Any:
     """Return `x` as an array without gaps, itself if it is one."""
-    return array_module(x).ascontiguousarray(x)
+    return x if x.flags.c_contiguous else array_module(x).ascontiguousarray(x)
 
 
 @functools.cache

@@ -2,7 +2,8 @@
 
 The numbers of all variables lie behind each other in one flat array: one for each slot, and one for the
 gradients where these are clipped, scaled or added up. A rule (`tinyrnn.optimizers.rules`) is arithmetic on
-every element alike; on a CPU all weights are updated in one compiled loop (`tinyrnn.optimizers.compiled`).
+every element alike; all weights are updated in one compiled loop (`tinyrnn.optimizers.compiled`), or
+on a GPU in one launch (`compiled_gpu`).
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from tinyrnn.formulas import TraceError
 from tinyrnn.naming import Configurable, nearest, serialize, warn_user
 from tinyrnn.ops import to_array
 from tinyrnn.optimizers import schedules
-from tinyrnn.optimizers.compiled import Update, is_number
+from tinyrnn.optimizers.compiled import Update
+from tinyrnn.optimizers.compiled_gpu import DeviceUpdate
+from tinyrnn.optimizers.traced import is_number
 
 __all__ = ["Optimizer", "Slot"]
 
@@ -284,7 +287,7 @@ class Optimizer(Configurable):
         self._sizes = [v.data.size for v in self._trainable]
         self._spans = [slice(a, b) for a, b in pairwise(stops)]
         self._gradient: _Flat | None = None
-        self._update_compiled: tuple[Any, Update | None] = None, None
+        self._update_compiled: tuple[Any, Update | DeviceUpdate | None] = None, None
         shared = {"average": self.use_ema, "gradient_accumulator": self.gradient_accumulation_steps}
         self._shared = {name: self._flat() for name, wanted in shared.items() if wanted}
         self._groups = [{name: self._flat(fill) for name, fill in group.items()} for group in self.slots()]
@@ -421,12 +424,14 @@ class Optimizer(Configurable):
         if self._gradient is None:
             self._gradient = self._flat()
         xp = array_module(self._gradient.flat)
-        for i, g in found.items():
-            xp.copyto(self._gradient.views[i], g)
         runs = self._runs(found)
+        for run in runs:
+            here = [i for i in sorted(found) if run.start <= self._spans[i].start < run.stop]
+            xp.concatenate([found[i].ravel() for i in here], out=self._gradient.flat[run])
         if self.loss_scale_factor is not None:
             for run in runs:
-                self._gradient.flat[run] /= self.loss_scale_factor
+                g = self._gradient.flat[run]
+                g /= self.loss_scale_factor
         if not self._accumulated(runs):
             return None
         self._clip(found, runs)
@@ -467,10 +472,13 @@ class Optimizer(Configurable):
                 g = flat[self._spans[i]]
                 g *= self.clipnorm / xp.maximum(xp.sqrt(xp.vdot(g, g)), self.clipnorm)
         elif self.global_clipnorm:
-            norm = xp.sqrt(sum(xp.vdot(flat[run], flat[run]) for run in runs))
+            first, *others = [xp.vdot(flat[run], flat[run]) for run in runs]
+            norm = xp.sqrt(sum(others, first))
             scale = self.global_clipnorm / xp.maximum(norm, self.global_clipnorm)
+            scale = xp.where(xp.isfinite(norm), scale, np.nan)
             for run in runs:
-                flat[run] *= xp.where(xp.isfinite(norm), scale, np.nan)
+                g = flat[run]
+                g *= scale
         elif self.clipvalue:
             for run in runs:
                 flat[run].clip(-self.clipvalue, self.clipvalue, out=flat[run])
@@ -480,7 +488,7 @@ class Optimizer(Configurable):
         c = self.coefficients(learning_rate, self.iterations + 1)
         keep = [self._kept(self._trainable[i], learning_rate) for i in gradients]
         weights = [self._trainable[i].data for i in gradients]
-        update = self._compiled(c) if array_module(*weights) is np else None
+        update = self._compiled(c)
         if update is not None:
             spans = [self._spans[i] for i in gradients]
             slots = {name: slot.flat for name, slot in self._slots.items()}
@@ -495,7 +503,7 @@ class Optimizer(Configurable):
             w *= factor
             w -= step.data
 
-    def _compiled(self, c: Any) -> Update | None:
+    def _compiled(self, c: Any) -> Update | DeviceUpdate | None:
         """Return the compiled update; None if the rule is not elementwise arithmetic."""
         plain = bool, int, str, type(None)
         form = {
@@ -503,8 +511,9 @@ class Optimizer(Configurable):
             for name, value in vars(self).items()
         }
         if self._update_compiled[0] != form:
+            on_host = array_module(*(v.data for v in self._trainable)) is np
             try:
-                update = Update(self, c, list(self._slots), self._dtype)
+                update = (Update if on_host else DeviceUpdate)(self, c, list(self._slots), self._dtype)
             except TraceError:
                 update = None
             self._update_compiled = form, update

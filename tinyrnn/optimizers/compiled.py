@@ -1,34 +1,26 @@
 """One compiled loop for the update of all weights, derived from an optimizer's rule.
 
-A rule is arithmetic on every element alike, so it is run once on symbols, as a cell's step is
-(`tinyrnn.formulas`), and becomes a loop that reads gradient, slots and weight once and writes them
-once. The optimizer's numbers are arguments of the loop: another learning rate or decay needs no new code.
-What is computed of these numbers alone is computed in double precision, as NumPy does with Python's floats.
+The rule's formulas (`tinyrnn.optimizers.traced`) become a loop that reads gradient, slots and weight once and
+writes them once. The optimizer's numbers are arguments of the loop.
 """
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from tinyrnn import threads
-from tinyrnn.autograd import Tensor, no_grad
-from tinyrnn.formulas import ARITHMETIC, Expr, TraceError, symbol, visit
+from tinyrnn.formulas import TraceError
 from tinyrnn.native.files import load
+from tinyrnn.optimizers.traced import TracedRule
 from tinyrnn.printing import Printer
 from tinyrnn.recurrent.emit_loops import IMPORTS, NumberPrinter, functions_used, writers_used
 
-__all__ = ["Update", "is_number"]
+__all__ = ["Update"]
 
 _SMALL = 16384  # elements that one thread updates in about the time in which another is called
-
-
-def is_number(value: Any) -> bool:
-    """Return whether an attribute of an optimizer is an argument of its loop: a float."""
-    return isinstance(value, float | np.floating)
 
 
 class Update:
@@ -53,9 +45,8 @@ class Update:
             raise TraceError(
                 f"{type(optimizer).__name__}: compiled code knows no numbers in another byte order"
             )
-        self._names = [name for name, value in vars(optimizer).items() if is_number(value)]
-        step, new = _trace(optimizer, self._names, coefficients, slots)
-        source = _emit(type(optimizer).__name__, step, new, [*slots], np.dtype(dtype).name)
+        self._rule = TracedRule(optimizer, coefficients, slots)
+        source = _emit(type(optimizer).__name__, self._rule, [*slots], np.dtype(dtype).name)
         self._loop = load(source, f"{type(optimizer).__name__}_{np.dtype(dtype).name}").update
         self._dtype = dtype
 
@@ -93,8 +84,7 @@ class Update:
                 for s, w, g in zip(spans, targets, sources, strict=True)
             ]
         )
-        numbers = [getattr(optimizer, name) for name in self._names]
-        numbers += coefficients if isinstance(coefficients, tuple) else [coefficients]
+        numbers = self._rule.numbers(optimizer, coefficients)
         n = max(s.stop for s in spans)
         ranges = threads.ranges(n, 1 if n < _SMALL else threads.get_num_threads(), 64)
         keep, numbers = np.array(keep, self._dtype), np.array(numbers, "float64")
@@ -108,47 +98,21 @@ def _address(a: np.ndarray) -> int:
     return a.__array_interface__["data"][0]
 
 
-def _trace(
-    optimizer: Any, names: list[str], coefficients: Any, slots: Collection[str]
-) -> tuple[Any, dict[str, Any]]:
-    """Return the formulas of the step and of the new slots."""
-    table: dict = {}
-
-    def tensor(name: str) -> Tensor:
-        return Tensor(symbol(table, name))
-
-    stand_in = copy.copy(optimizer)
-    vars(stand_in).update({name: tensor(f"n_{k}") for k, name in enumerate(names)})
-    if isinstance(coefficients, tuple):
-        c = tuple(tensor(f"n_{len(names) + k}") for k in range(len(coefficients)))
-    else:
-        c = tensor(f"n_{len(names)}")
-    with no_grad():
-        step, new = stand_in.update(tensor("g"), c, **{name: tensor(f"s_{name}") for name in slots})
-    results = {name: new.get(name, None) for name in slots}
-    for value in (step, *new.values()):
-        if not isinstance(value, Tensor) or not isinstance(value.data, Expr):
-            raise TraceError(f"{type(optimizer).__name__}.update: expected tensors, found {value!r}")
-    return step.data, {name: value.data for name, value in results.items() if value is not None}
-
-
-def _emit(title: str, step: Any, new: dict[str, Any], slots: list[str], dtype: str) -> str:
+def _emit(title: str, rule: TracedRule, slots: list[str], dtype: str) -> str:
     """Return the source of a module with the loop ``update(part, ...)``."""
-    roots = [step, *new.values()]
-    numbers = _of_numbers_alone(roots)
+    roots, numbers = [rule.step, *rule.new.values()], rule.of_numbers
     in_double = Printer({})
     hoisted = [f"k_{k} = number({in_double.text(e, whole=True)})" for k, e in enumerate(numbers)]
     printer = NumberPrinter({id(e): f"k_{k}" for k, e in enumerate(numbers)})
     body = printer.statements(roots, [], stop=numbers)
     read = ["g = read(gradient, j)", "w = read(weight, j)"]
     read += [f"s_{name} = read({name}, start + j)" for name in slots]
-    write = [f"write_0(weight, j, w * keep - ({printer.text(step, whole=True)}))"]
+    write = [f"write_0(weight, j, w * keep - ({printer.text(rule.step, whole=True)}))"]
     write += [
         f"write_{k}({name}, start + j, {printer.text(e, whole=True)})"
-        for k, (name, e) in enumerate(new.items(), 1)
+        for k, (name, e) in enumerate(rule.new.items(), 1)
     ]
     ks, arrays = "".join(f", k_{k}" for k in range(len(numbers))), "".join(f", {name}" for name in slots)
-    used = sorted({e.args[0] for e in visit(numbers) if e.is_symbol}, key=lambda name: int(name[2:]))
     loop = [f"def loop(weight, gradient, start, keep{ks}{arrays}):", "whole_vectors()"]
     loop += ["for j in range(len(weight)):", *("    " + line for line in [*read, *body, *write])]
     text = "\n    ".join(loop)
@@ -163,7 +127,7 @@ def _emit(title: str, step: Any, new: dict[str, Any], slots: list[str], dtype: s
                 f"@jit\n{text}",
                 _UPDATE.format(
                     arrays=arrays,
-                    numbers="\n    ".join([*(f"{name} = numbers[{name[2:]}]" for name in used), *hoisted]),
+                    numbers="\n    ".join([*(f"n_{k} = numbers[{k}]" for k in rule.used_numbers), *hoisted]),
                     ks=ks,
                 ),
             ]
@@ -184,18 +148,3 @@ def update(part, ranges, places, keep, numbers{arrays}):
             gradient = carray(pointer(places[i, 3] + ahead, number), (stop - start,))
             loop(weight, gradient, start, keep[i]{ks}{arrays})
 """.strip()
-
-
-def _of_numbers_alone(roots: list) -> list[Expr]:
-    """Return the largest formulas below `roots` that hold nothing but the optimizer's numbers."""
-    alone: dict[int, bool] = {}
-    found: dict[int, Expr] = {}
-    for e in visit(roots):
-        if e.is_symbol:
-            alone[id(e)] = e.args[0].startswith("n_")
-            continue
-        parts = [a for a in e.args if isinstance(a, Expr)]
-        alone[id(e)] = e.op in ARITHMETIC and all(alone[id(a)] for a in parts)
-        if not alone[id(e)]:
-            found |= {id(a): a for a in parts if alone[id(a)]}
-    return list(found.values())
