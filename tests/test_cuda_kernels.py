@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinyrnn import backend, ops, optimizers
+from tinyrnn import backend, losses, ops, optimizers
+from tinyrnn.autograd import Tensor, grad
 from tinyrnn.cuda import random
 from tinyrnn.cuda.module import Kernel, read_source, source
 from tinyrnn.optimizers.compiled_gpu import DeviceUpdate
@@ -314,3 +315,167 @@ def test_a_rule_that_is_not_elementwise(gpu, monkeypatch):
     expected = expected_of(monkeypatch, Centered(0.1), "float64", SHAPES)
     for a, b in zip(train(gpu, Centered(0.1), "float64", SHAPES), expected, strict=True):
         np.testing.assert_allclose(fetched(a), b, rtol=1e-12)
+
+
+# --- functions of rows ------------------------------------------------------------------------------------
+
+WIDTHS = [1, 2, 5, 32, 257, 600]  # below, at and above what the threads of a row are
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_softmax(gpu, width, dtype):
+    rng = np.random.default_rng(0)
+    x, g = (rng.standard_normal((3, 7, width)).astype(dtype) * 5 for _ in range(2))
+    e = np.exp((x - x.max(axis=-1, keepdims=True)).astype("float64"))
+    expected = e / e.sum(axis=-1, keepdims=True)
+    there = Tensor(gpu.asarray(x), requires_grad=True)
+    found = ops.softmax(there)
+    np.testing.assert_allclose(fetched(found), expected, **TOLERANCE[dtype])
+    (d,) = grad(found, [there], gpu.asarray(g))
+    gradient = expected * (g - (g * expected).sum(axis=-1, keepdims=True))
+    np.testing.assert_allclose(fetched(d), gradient, rtol=10 * TOLERANCE[dtype]["rtol"], atol=3e-6)
+
+
+def test_softmax_of_what_is_no_number(gpu):
+    x = np.array([[0.0, np.nan, 1.0], [-np.inf, 0.0, 0.0]])
+    found = fetched(ops.softmax(gpu.asarray(x)))
+    np.testing.assert_array_equal(found, [[np.nan] * 3, [0.0, 0.5, 0.5]])
+
+
+LOSSES = {
+    "mean_squared_error": ("any", [{}]),
+    "mean_absolute_error": ("any", [{}]),
+    "mean_absolute_percentage_error": ("any", [{}]),
+    "mean_squared_logarithmic_error": ("positive", [{}]),
+    "huber": ("any", [{}, {"delta": 0.3}]),
+    "log_cosh": ("any", [{}]),
+    "cosine_similarity": ("any", [{}]),
+    "poisson": ("positive", [{}]),
+    "binary_crossentropy": (
+        "probabilities",
+        [{}, {"label_smoothing": 0.2}, {"from_logits": True, "label_smoothing": 0.1}, {"axis": 1}],
+    ),
+    "categorical_crossentropy": (
+        "probabilities",
+        [{}, {"label_smoothing": 0.2}, {"from_logits": True}, {"from_logits": True, "axis": 1}],
+    ),
+    "sparse_categorical_crossentropy": (
+        "classes",
+        [{}, {"from_logits": True}, {"ignore_class": 1}, {"ignore_class": -5, "from_logits": True}],
+    ),
+    "kl_divergence": ("probabilities", [{}]),
+    "hinge": ("signs", [{}]),
+    "squared_hinge": ("signs", [{}]),
+    "categorical_hinge": ("any", [{}]),
+}
+
+
+def labels_and_predictions(name, shape, dtype):
+    rng = np.random.default_rng(3)
+    kind = LOSSES[name][0]
+    if kind == "any":
+        y, p = rng.standard_normal(shape), rng.standard_normal(shape)
+    elif kind == "signs":
+        y, p = rng.choice([-1.0, 1.0], shape), rng.standard_normal(shape)
+    elif kind == "positive":
+        y, p = rng.random(shape) + 0.1, rng.random(shape) + 0.1
+    else:
+        y, p = rng.random(shape), rng.random(shape)
+        p.reshape(-1)[:: max(3, p.size // 7)] = 0.0  # where it is kept from the logarithm
+        p[..., 0] += 0.1
+    if kind == "classes":
+        y = rng.integers(0, shape[-1], shape[:-1])
+        y.reshape(-1)[::4] = {1: 0}.get(shape[-1], 1)
+        return y, p.astype(dtype)
+    return y.astype(dtype), p.astype(dtype)
+
+
+def values_and_gradients(loss, y, p, seed, options, labels_too):
+    p = Tensor(p, requires_grad=True)
+    inputs = [p]
+    if labels_too:
+        y = Tensor(y, requires_grad=True)
+        inputs.append(y)
+    values = loss(y, p, **options)
+    return [values, *grad(values, inputs, seed)]
+
+
+def test_every_loss_is_tried():
+    assert set(LOSSES) == set(losses.FUNCTIONS)
+
+
+@pytest.mark.filterwarnings("ignore:categorical_crossentropy.*one class")
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses(gpu, name, dtype):
+    """Values and gradients are those of the host."""
+    loss, shapes = losses.FUNCTIONS[name], [(5, 3, 4), (9, 1), (2, 300), (3, 2, 46)]
+    tolerance = {"float32": {"rtol": 1e-4, "atol": 1e-5}, "float64": {"rtol": 1e-9, "atol": 1e-12}}[dtype]
+    for options in LOSSES[name][1]:
+        for shape in shapes if not options else shapes[::3]:
+            y, p = labels_and_predictions(name, shape, dtype)
+            out_shape = np.delete(shape, options.get("axis", -1))
+            seed = np.random.default_rng(1).standard_normal(out_shape).astype(dtype)
+            labels_too = LOSSES[name][0] in ("any", "probabilities") and dtype == "float64"
+            backend.set_device("cpu")
+            expected = values_and_gradients(loss, y, p, seed, options, labels_too)
+            backend.set_device("gpu")
+            there = [gpu.asarray(x) for x in (y, p, seed)]
+            found = values_and_gradients(loss, *there, options, labels_too)
+            for a, b in zip(found, expected, strict=True):
+                assert a.dtype == dtype
+                np.testing.assert_allclose(fetched(a), fetched(b), **tolerance, err_msg=f"{options} {shape}")
+
+
+@pytest.mark.parametrize("name", sorted(set(LOSSES) - {"hinge", "mean_absolute_error"}))
+def test_losses_have_gradients_of_second_order(gpu, name):
+    for options in LOSSES[name][1]:
+        y, p = labels_and_predictions(name, (3, 4), "float64")
+        direction = np.random.default_rng(2).standard_normal(p.shape)
+
+        def second(y, p, direction, options=options):
+            p = Tensor(p, requires_grad=True)
+            values = losses.FUNCTIONS[name](y, p, **options)
+            first = grad(ops.sum(values * values), [p], create_graph=True)[0]
+            return grad(ops.sum(first * direction), [p])[0]
+
+        backend.set_device("cpu")
+        expected = second(y, p, direction)
+        backend.set_device("gpu")
+        found = second(*(gpu.asarray(x) for x in (y, p, direction)))
+        np.testing.assert_allclose(fetched(found), fetched(expected), rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("ignore_class", [None, 0, -5])
+@pytest.mark.parametrize("label", [-1, 4])
+def test_a_label_that_is_no_class_is_told_when_something_is_fetched(gpu, label, ignore_class):
+    labels = gpu.asarray(np.array([[0, 1, 3], [2, label, label]]))
+    loss = losses.SparseCategoricalCrossentropy(ignore_class=ignore_class)
+    value = loss(labels, gpu.ones((2, 3, 4)))
+    with pytest.raises(ValueError, match=rf"expected labels in 0 \.\.\. 3, found {label} at \(1, 1\)"):
+        fetched(value)
+    fetched(value)  # it is told once
+
+
+LAUNCHES = {  # forward and back, of a mean over a batch
+    "mean_squared_error": 7, "huber": 7, "binary_crossentropy": 7, "categorical_crossentropy": 7,
+    "sparse_categorical_crossentropy": 8,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LAUNCHES)
+def test_losses_are_few_launches(standin, name):
+    backend.set_device("gpu")
+    try:
+        y, p = labels_and_predictions(name, (8, 5), "float32")
+        y, p = standin.asarray(y), Tensor(standin.asarray(p), requires_grad=True)
+        loss = losses.get(name)
+        loss(y, p).backward()
+        standin.copies.reset()
+        with standin.no_host_copies():
+            loss(y, p).backward()
+        assert standin.copies.launches <= LAUNCHES[name]
+        assert standin.copies.to_device == 0
+    finally:
+        backend.set_device("cpu")

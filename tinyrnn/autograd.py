@@ -358,9 +358,13 @@ class Primitive:
         The forward returns ``(result, residuals)``; the second is only seen by the rule.
     casts : bool
         The result may be of a wider float type than the inputs.
+    composed : bool
+        The forward is written in other operations: among symbols it stands for these, with its own gradient.
     """
 
-    def __init__(self, forward: Callable, residuals: bool = False, casts: bool = False):
+    def __init__(
+        self, forward: Callable, residuals: bool = False, casts: bool = False, composed: bool = False
+    ):
         parameters = inspect.signature(forward).parameters.values()
         self.forward = forward
         self.name = forward.__name__
@@ -376,6 +380,7 @@ class Primitive:
         self.places[self.variadic] = slice(len(self.inputs), -2)
         self.has_residuals = residuals
         self.casts = casts
+        self.composed = composed
         self.rules: dict[int, _Rule] = {}
         self.joint: _Rule | None = None
 

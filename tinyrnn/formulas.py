@@ -48,6 +48,8 @@ class Expr(Symbolic):
 
     def apply(self, op: Primitive, inputs: tuple, static: dict) -> Any:
         """Return the formula ``op(*inputs)``."""
+        if op.composed:
+            return op.forward(*inputs, **static)
         if op.name not in ARITHMETIC | FUNCTIONS:
             raise TraceError(f"ops.{op.name} is not an elementwise operation")
         inputs = tuple(x.item() if isinstance(x, np.generic) else x for x in inputs)

@@ -28,7 +28,9 @@ from typing import Any
 
 from tinyrnn import ops
 from tinyrnn.autograd import Tensor, primitive
-from tinyrnn.backend import EPSILON, array_module, floatx, is_float, placed, to_host, verify
+from tinyrnn.backend import EPSILON, array_module, floatx, is_float, on_device, placed, to_host, verify
+from tinyrnn.cuda import crossentropy
+from tinyrnn.fused import derived_gradients, row_mean
 from tinyrnn.naming import Configurable, lookup, nearest, snake_case, warn_user
 
 __all__ = [  # noqa: RUF022 - in the order of the file
@@ -101,30 +103,45 @@ _mean_squared_difference.gradient(
 )
 
 
+def _squared_difference(y_true, y_pred):
+    return ops.square(y_true - y_pred)
+
+
 @_paired
 def mean_squared_error(y_true: Any, y_pred: Any) -> Any:
     """Return ``mean((y_true - y_pred)**2)`` over the last axis."""
-    return _mean_squared_difference(y_true, y_pred)
+    return row_mean(_squared_difference, y_true, y_pred, on_host=_mean_squared_difference)
 
 
 @_paired
 def mean_absolute_error(y_true: Any, y_pred: Any) -> Any:
     """Return ``mean(|y_true - y_pred|)`` over the last axis."""
-    return ops.mean(ops.abs(y_true - y_pred), axis=-1)
+    return row_mean(_absolute_difference, y_true, y_pred)
+
+
+def _absolute_difference(y_true, y_pred):
+    return ops.abs(y_true - y_pred)
 
 
 @_paired
 def mean_absolute_percentage_error(y_true: Any, y_pred: Any) -> Any:
     """Return ``100 * mean(|y_true - y_pred| / max(|y_true|, 1e-7))`` over the last axis, in percent."""
-    scale = ops.maximum(ops.abs(y_true), EPSILON)
-    return 100.0 * ops.mean(ops.abs((y_true - y_pred) / scale), axis=-1)
+    return 100.0 * row_mean(_relative_difference, y_true, y_pred)
+
+
+def _relative_difference(y_true, y_pred):
+    return ops.abs((y_true - y_pred) / ops.maximum(ops.abs(y_true), EPSILON))
 
 
 @_paired
 def mean_squared_logarithmic_error(y_true: Any, y_pred: Any) -> Any:
     """Return ``mean((log(1 + y_true) - log(1 + y_pred))**2)`` over the last axis; negatives count as 1e-7."""
+    return row_mean(_squared_logarithmic_difference, y_true, y_pred)
+
+
+def _squared_logarithmic_difference(y_true, y_pred):
     logs = [ops.log1p(ops.maximum(y, EPSILON)) for y in (y_true, y_pred)]
-    return ops.mean(ops.square(logs[0] - logs[1]), axis=-1)
+    return ops.square(logs[0] - logs[1])
 
 
 @_paired
@@ -133,16 +150,24 @@ def huber(y_true: Any, y_pred: Any, delta: float = 1.0) -> Any:
 
     The line is ``delta * (|e| - delta / 2)``: value and slope are continuous (Huber, 1964).
     """
+    return row_mean(_huber, y_true, y_pred, delta)
+
+
+def _huber(y_true, y_pred, delta):
     error = y_pred - y_true
     bounded = ops.clip(error, low=-delta, high=delta)
-    return ops.mean(bounded * (error - 0.5 * bounded), axis=-1)
+    return bounded * (error - 0.5 * bounded)
 
 
 @_paired
 def log_cosh(y_true: Any, y_pred: Any) -> Any:
     """Return ``mean(log(cosh(y_pred - y_true)))`` over the last axis, without overflow."""
+    return row_mean(_log_cosh, y_true, y_pred)
+
+
+def _log_cosh(y_true, y_pred):
     error = y_pred - y_true
-    return ops.mean(error + ops.softplus(-2.0 * error) - math.log(2.0), axis=-1)
+    return error + ops.softplus(-2.0 * error) - math.log(2.0)
 
 
 @_paired
@@ -161,7 +186,11 @@ def poisson(y_true: Any, y_pred: Any) -> Any:
 
     The negative log-likelihood of counts under rates `y_pred`, without its constant.
     """
-    return ops.mean(y_pred - y_true * ops.log(y_pred + EPSILON), axis=-1)
+    return row_mean(_poisson, y_true, y_pred)
+
+
+def _poisson(y_true, y_pred):
+    return y_pred - y_true * ops.log(y_pred + EPSILON)
 
 
 # --- probabilities ----------------------------------------------------------------------------------------
@@ -172,7 +201,7 @@ def _inside(p):
     return ops.clip(p, low=EPSILON, high=1.0 - EPSILON)
 
 
-@primitive
+@primitive(composed=True)
 def _log_loss(y, p):
     return -(y * ops.log(p) + (1.0 - y) * ops.log(1.0 - p))
 
@@ -183,7 +212,7 @@ _log_loss.gradient(
 )
 
 
-@primitive
+@primitive(composed=True)
 def _log_loss_of_logits(y, x):
     return y * ops.softplus(-x) + (1.0 - y) * ops.softplus(x)
 
@@ -213,10 +242,13 @@ def binary_crossentropy(
     axis : int
         The axis to average over.
     """
+    return row_mean(_binary_crossentropy, y_true, y_pred, from_logits, label_smoothing, axis=axis)
+
+
+def _binary_crossentropy(y_true, y_pred, from_logits, label_smoothing):
     if label_smoothing:
         y_true = y_true * (1.0 - label_smoothing) + 0.5 * label_smoothing
-    values = _log_loss_of_logits(y_true, y_pred) if from_logits else _log_loss(y_true, _inside(y_pred))
-    return ops.mean(values, axis=axis)
+    return _log_loss_of_logits(y_true, y_pred) if from_logits else _log_loss(y_true, _inside(y_pred))
 
 
 @_paired
@@ -244,13 +276,40 @@ def categorical_crossentropy(
             f"categorical_crossentropy: y_pred of shape {tuple(y_pred.shape)} has one class, so its loss "
             "is constant; for two classes in one output use binary_crossentropy"
         )
+    if on_device(ops.to_array(y_pred)) and axis in (-1, len(y_pred.shape) - 1):
+        return _device_crossentropy(y_true, y_pred, from_logits=from_logits, smoothing=label_smoothing)
+    return _categorical(y_true, y_pred, from_logits, label_smoothing, axis)
+
+
+def _categorical(y_true, y_pred, from_logits, label_smoothing, axis):
     if label_smoothing:
-        y_true = y_true * (1.0 - label_smoothing) + label_smoothing / classes
+        y_true = y_true * (1.0 - label_smoothing) + label_smoothing / y_pred.shape[axis]
     if from_logits:
         log_p = ops.log_softmax(y_pred, axis=axis)
     else:
         log_p = ops.log(_inside(y_pred / ops.sum(y_pred, axis=axis, keepdims=True)))
     return -ops.sum(y_true * log_p, axis=axis)
+
+
+@primitive(residuals=True)
+def _device_crossentropy(labels, scores, *, from_logits, smoothing=0.0, ignore=None, ok=None):
+    """The cross-entropy over the last axis, of probabilities or numbers as labels, on a GPU."""
+    ok = array_module(scores).ones((), "bool") if ok is None else ok
+    return crossentropy.crossentropy(labels, scores, ok, from_logits, smoothing, ignore)
+
+
+@_device_crossentropy.gradients
+def _device_crossentropy_gradients(g, labels, scores, residuals, needs, from_logits, smoothing, ignore):
+    (g,) = g
+    if not needs[0] and not isinstance(g, Tensor):
+        return None, crossentropy.crossentropy_gradient(g, residuals)
+    if is_float(labels.dtype):
+        definition = functools.partial(
+            _categorical, from_logits=from_logits, label_smoothing=smoothing, axis=-1
+        )
+    else:
+        definition = functools.partial(_sparse, from_logits=from_logits, ignore_class=ignore)
+    return derived_gradients(definition, g, (labels, scores), needs)
 
 
 def sparse_categorical_crossentropy(
@@ -280,9 +339,22 @@ def sparse_categorical_crossentropy(
     y_pred = as_floats(y_pred)
     rank = len(y_pred.shape)
     ids = class_ids("sparse_categorical_crossentropy", placed(y_true), y_pred.shape, axis)
-    _check_range(ids, y_pred.shape[axis], ignore_class)
     if axis % rank != rank - 1:
         y_pred = ops.transpose(y_pred, axes=[*(i for i in range(rank) if i != axis % rank), axis % rank])
+    classes = y_pred.shape[-1]
+    if on_device(ids):  # the kernel looks at the labels too
+        ok = array_module(ids).ones((), "bool")
+        values = _device_crossentropy(ids, y_pred, from_logits=from_logits, ignore=ignore_class, ok=ok)
+        verify(ok, lambda: _no_class(to_host(ids), classes, ignore_class))
+    else:
+        _check_range(ids, classes, ignore_class)
+        values = _sparse(ids, y_pred, from_logits, ignore_class)
+    if ignore_class is not None and isinstance(values, Tensor):
+        values.mask = ids != ignore_class
+    return values
+
+
+def _sparse(ids, y_pred, from_logits, ignore_class):
     ignored = None if ignore_class is None else ids == ignore_class
     if ignored is not None:
         ids = array_module(ids).where(ignored, 0, ids)
@@ -290,12 +362,7 @@ def sparse_categorical_crossentropy(
         log_p = _pick(ops.log_softmax(y_pred), ids)
     else:
         log_p = ops.log(_inside(_pick(y_pred, ids) / ops.sum(y_pred, axis=-1)))
-    if ignored is None:
-        return -log_p
-    values = ops.where(ignored, 0.0, -log_p)
-    if isinstance(values, Tensor):
-        values.mask = ~ignored
-    return values
+    return -log_p if ignored is None else ops.where(ignored, 0.0, -log_p)
 
 
 def _pick(scores, ids):
@@ -322,7 +389,7 @@ def class_ids(name: str, y_true: Any, y_pred_shape: tuple[int, ...], axis: int =
             f"{name}: expected labels of shape {wanted} or {with_axis} for y_pred of shape "
             f"{tuple(y_pred_shape)}, found {given.shape}"
         )
-    ids = given.astype("int64")
+    ids = given.astype("int64", copy=False)
     if given.dtype.kind == "f":
         verify((given == ids).all(), lambda: _not_whole(name, to_host(given)))
     return ids.reshape(wanted)
@@ -334,14 +401,18 @@ def _not_whole(name, labels):
 
 
 def _check_range(ids, classes, ignore_class):
+    if not _is_class(ids, classes, ignore_class).all():
+        raise _no_class(ids, classes, ignore_class)
+
+
+def _is_class(ids, classes, ignore_class):
     right = (ids >= 0) & (ids < classes)
-    if ignore_class is not None:
-        right |= ids == ignore_class
-    verify(right.all(), lambda: _no_class(to_host(ids), to_host(right), classes))
+    return right if ignore_class is None else right | (ids == ignore_class)
 
 
-def _no_class(ids, right, classes):
-    position = tuple(int(i[0]) for i in (~right).nonzero())
+def _no_class(ids, classes, ignore_class):
+    wrong = ~_is_class(ids, classes, ignore_class)
+    position = tuple(int(i[0]) for i in wrong.nonzero())
     return ValueError(
         f"sparse_categorical_crossentropy: expected labels in 0 ... {classes - 1}, "
         f"found {int(ids[position])} at {position}"
@@ -368,13 +439,21 @@ def _signs(y_true):
 @_paired
 def hinge(y_true: Any, y_pred: Any) -> Any:
     """Return ``mean(max(1 - y_true * y_pred, 0))`` over the last axis, for labels -1 and 1 or 0 and 1."""
-    return ops.mean(ops.relu(1.0 - _signs(y_true) * y_pred), axis=-1)
+    return row_mean(_hinge, _signs(y_true), y_pred)
+
+
+def _hinge(signs, y_pred):
+    return ops.relu(1.0 - signs * y_pred)
 
 
 @_paired
 def squared_hinge(y_true: Any, y_pred: Any) -> Any:
     """Return ``mean(max(1 - y_true * y_pred, 0)**2)`` over the last axis, for labels -1 and 1 or 0 and 1."""
-    return ops.mean(ops.square(ops.relu(1.0 - _signs(y_true) * y_pred)), axis=-1)
+    return row_mean(_squared_hinge, _signs(y_true), y_pred)
+
+
+def _squared_hinge(signs, y_pred):
+    return ops.square(_hinge(signs, y_pred))
 
 
 @_paired

@@ -15,8 +15,8 @@ import numpy as np
 
 from tinyrnn import blas
 from tinyrnn.autograd import Primitive, Symbolic, Tensor, broadcast_to, primitive
-from tinyrnn.backend import array_module
-from tinyrnn.cuda import scatter
+from tinyrnn.backend import array_module, on_device
+from tinyrnn.cuda import rows, scatter
 
 __all__ = [  # noqa: RUF022 - in the order of the file
     "add", "subtract", "multiply", "divide", "negative", "power",
@@ -440,11 +440,19 @@ logsumexp.gradient(
 def softmax(x, *, axis=-1):
     """``exp(x) / sum(exp(x))`` over `axis`, without overflow."""
     xp = array_module(x)
+    if xp is not np and _axes(axis, x.ndim) == (x.ndim - 1,):
+        return rows.softmax(x)
     e = xp.exp(x - xp.max(x, axis=axis, keepdims=True))
     return e / xp.sum(e, axis=axis, keepdims=True)
 
 
-softmax.gradient(x=lambda g, out, axis: out * (g - sum(g * out, axis=axis, keepdims=True)))
+def _softmax_gradient(g, out, axis):
+    if on_device(g) and _axes(axis, out.ndim) == (out.ndim - 1,):
+        return rows.softmax_gradient(g, out)
+    return out * (g - sum(g * out, axis=axis, keepdims=True))
+
+
+softmax.gradient(x=_softmax_gradient)
 
 
 @primitive

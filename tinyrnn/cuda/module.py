@@ -11,9 +11,12 @@ import numpy as np
 
 from tinyrnn.backend import array_module
 
-__all__ = ["Kernel", "device_attribute", "own", "read_source", "source"]
+__all__ = ["INTEGERS", "Kernel", "broadcast_number", "device_attribute", "own", "read_source", "source"]
 
 OPTIONS = ("--std=c++17",)
+
+INTEGERS = {"int32": "int", "int64": "long long"}
+"""Types of numbers of rows, by NumPy's name: what they are called in C."""
 
 
 @functools.cache
@@ -101,6 +104,13 @@ def _as_argument(x: Any) -> Any:
 def own(x: Any) -> Any:
     """Return `x` as an array without gaps, itself if it is one."""
     return x if x.flags.c_contiguous else array_module(x).ascontiguousarray(x)
+
+
+def broadcast_number(x: Any) -> tuple[Any, int]:
+    """Return `x` without gaps, and how far apart its elements are: 0 if all of them are one number."""
+    if x.size > 1 and not any(x.strides):
+        return x[(0,) * x.ndim], 0
+    return own(x), 1
 
 
 @functools.cache

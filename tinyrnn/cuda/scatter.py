@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from tinyrnn.backend import array_module
-from tinyrnn.cuda.module import Kernel, own, read_source, source
+from tinyrnn.cuda.module import INTEGERS, Kernel, own, read_source, source
 
 __all__ = ["scatter_add"]
 
 _THREADS = 128
-_TYPES = {"int32": "int", "int64": "long long"}
 
 
 def scatter_add(rows: Any, ids: Any, length: int) -> Any:
@@ -35,7 +34,7 @@ def scatter_add(rows: Any, ids: Any, length: int) -> Any:
     out, width = xp.zeros((length, *shape), rows.dtype), math.prod(shape)
     if not ids.size or not out.size:
         return out
-    ids = own((ids if ids.dtype.name in _TYPES else ids.astype("int64")).ravel()) % length
+    ids = own((ids if ids.dtype.name in INTEGERS else ids.astype("int64")).ravel()) % length
     order, n = xp.argsort(ids), ids.size
     of_chunk = max(32, 1 << math.isqrt(n).bit_length() - 1)  # as long as a run of all chunks may be
     chunks = math.ceil(n / of_chunk)
@@ -53,4 +52,4 @@ def scatter_add(rows: Any, ids: Any, length: int) -> Any:
 @functools.cache
 def _kernel(dtype: str, id_type: str, name: str) -> Kernel:
     text = read_source(Path(__file__).with_name("scatter.cu"))
-    return Kernel(source(dtype, f"typedef {_TYPES[id_type]} Id;", text), name)
+    return Kernel(source(dtype, f"typedef {INTEGERS[id_type]} Id;", text), name)
