@@ -303,7 +303,7 @@ def _device_crossentropy_gradients(g, labels, scores, residuals, needs, from_log
     (g,) = g
     if not needs[0] and not isinstance(g, Tensor):
         return None, crossentropy.crossentropy_gradient(g, residuals)
-    if is_float(labels.dtype):
+    if len(labels.shape) == len(scores.shape):
         definition = functools.partial(
             _categorical, from_logits=from_logits, label_smoothing=smoothing, axis=-1
         )
@@ -338,23 +338,26 @@ def sparse_categorical_crossentropy(
     """
     y_pred = as_floats(y_pred)
     rank = len(y_pred.shape)
-    ids = class_ids("sparse_categorical_crossentropy", placed(y_true), y_pred.shape, axis)
+    labels = _shaped_labels("sparse_categorical_crossentropy", placed(y_true), y_pred.shape, axis)
     if axis % rank != rank - 1:
         y_pred = ops.transpose(y_pred, axes=[*(i for i in range(rank) if i != axis % rank), axis % rank])
     classes = y_pred.shape[-1]
-    if on_device(ids):  # the kernel looks at the labels too
-        ok = array_module(ids).ones((), "bool")
-        values = _device_crossentropy(ids, y_pred, from_logits=from_logits, ignore=ignore_class, ok=ok)
-        verify(ok, lambda: _no_class(to_host(ids), classes, ignore_class))
+    if on_device(labels):  # the kernel looks at the labels too
+        ok = array_module(labels).ones((), "bool")
+        values = _device_crossentropy(labels, y_pred, from_logits=from_logits, ignore=ignore_class, ok=ok)
+        verify(ok, lambda: _wrong_label(to_host(labels), classes, ignore_class))
     else:
-        _check_range(ids, classes, ignore_class)
-        values = _sparse(ids, y_pred, from_logits, ignore_class)
+        labels = _whole("sparse_categorical_crossentropy", labels)
+        if not _is_class(labels, classes, ignore_class).all():
+            raise _wrong_label(labels, classes, ignore_class)
+        values = _sparse(labels, y_pred, from_logits, ignore_class)
     if ignore_class is not None and isinstance(values, Tensor):
-        values.mask = ids != ignore_class
+        values.mask = labels != ignore_class
     return values
 
 
-def _sparse(ids, y_pred, from_logits, ignore_class):
+def _sparse(labels, y_pred, from_logits, ignore_class):
+    ids = labels.astype("int64", copy=False)
     ignored = None if ignore_class is None else ids == ignore_class
     if ignored is not None:
         ids = array_module(ids).where(ignored, 0, ids)
@@ -380,6 +383,10 @@ def class_ids(name: str, y_true: Any, y_pred_shape: tuple[int, ...], axis: int =
     ValueError
         For other shapes and for fractions; `name` begins the message.
     """
+    return _whole(name, _shaped_labels(name, y_true, y_pred_shape, axis))
+
+
+def _shaped_labels(name, y_true, y_pred_shape, axis):
     given = ops.to_array(y_true if hasattr(y_true, "dtype") else Tensor(y_true))
     axis = axis % len(y_pred_shape)
     wanted = tuple(n for i, n in enumerate(y_pred_shape) if i != axis)
@@ -389,10 +396,14 @@ def class_ids(name: str, y_true: Any, y_pred_shape: tuple[int, ...], axis: int =
             f"{name}: expected labels of shape {wanted} or {with_axis} for y_pred of shape "
             f"{tuple(y_pred_shape)}, found {given.shape}"
         )
-    ids = given.astype("int64", copy=False)
-    if given.dtype.kind == "f":
-        verify((given == ids).all(), lambda: _not_whole(name, to_host(given)))
-    return ids.reshape(wanted)
+    return given.reshape(wanted)
+
+
+def _whole(name, labels):
+    ids = labels.astype("int64", copy=False)
+    if labels.dtype.kind == "f":
+        verify((labels == ids).all(), lambda: _not_whole(name, to_host(labels)))
+    return ids
 
 
 def _not_whole(name, labels):
@@ -400,22 +411,18 @@ def _not_whole(name, labels):
     return ValueError(f"{name}: expected whole numbers as labels, found {wrong[0]}")
 
 
-def _check_range(ids, classes, ignore_class):
-    if not _is_class(ids, classes, ignore_class).all():
-        raise _no_class(ids, classes, ignore_class)
-
-
 def _is_class(ids, classes, ignore_class):
     right = (ids >= 0) & (ids < classes)
     return right if ignore_class is None else right | (ids == ignore_class)
 
 
-def _no_class(ids, classes, ignore_class):
-    wrong = ~_is_class(ids, classes, ignore_class)
-    position = tuple(int(i[0]) for i in wrong.nonzero())
+def _wrong_label(labels, classes, ignore_class):
+    name, ids = "sparse_categorical_crossentropy", labels.astype("int64")
+    if (labels != ids).any():
+        return _not_whole(name, labels)
+    position = tuple(int(i[0]) for i in (~_is_class(ids, classes, ignore_class)).nonzero())
     return ValueError(
-        f"sparse_categorical_crossentropy: expected labels in 0 ... {classes - 1}, "
-        f"found {int(ids[position])} at {position}"
+        f"{name}: expected labels in 0 ... {classes - 1}, found {int(ids[position])} at {position}"
     )
 
 

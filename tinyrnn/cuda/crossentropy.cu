@@ -10,20 +10,20 @@ INLINE bool is_inside(real p) { return p >= LOW && p <= HIGH; }
 
 #if SPARSE
 struct Labels {
-    const Id* ids;
+    const Label* ids;
     Index width, ignore;
     bool ignores;
     // The class of a row; -1 for one to ignore. What is no class is the nearest one.
     INLINE Index of(Index row) const {
-        const Index id = ids[row];
+        const Index id = (Index)ids[row];
         if (ignores && id == ignore) return -1;
         return id < 0 ? 0 : id < width ? id : width - 1;
     }
-    INLINE bool fits(Index row) const { return ids[row] == of(row) || of(row) < 0; }
+    INLINE bool fits(Index row) const { return of(row) < 0 || ids[row] == Label(of(row)); }
     INLINE real y(Index row, Index j) const { return of(row) == j; }
     INLINE real times(Index row, Index j, real x) const { return of(row) == j ? x : real(0); }
 };
-#define LABELS const Id *ids, Index ignores, Index ignore
+#define LABELS const Label *ids, Index ignores, Index ignore
 #define MAKE_LABELS {ids, width, ignore, ignores != 0}
 #else
 struct Labels {

@@ -20,7 +20,10 @@ class Residuals(NamedTuple):
     scores: Any
     scale: Any
     weight: Any
-    from_logits: bool
+    kinds: tuple[str, str, bool]
+
+
+_LABELS = INTEGERS | {"float32": "float", "float64": "double"}
 
 
 def crossentropy(
@@ -30,8 +33,8 @@ def crossentropy(
 
     Parameters
     ----------
-    labels : (..., classes) array of the type of `scores`, or (...) array of integers
-        Probabilities y, or classes by number.
+    labels : (..., classes) array of the type of `scores`, or (...) array of numbers
+        Probabilities y, or classes by number, whole ones of a float type too.
     scores : (..., classes) array
         Logits, or probabilities: divided by their sum, then taken within 1e-7 of 0 and 1.
     ok : array of one bool
@@ -43,30 +46,39 @@ def crossentropy(
         The number of a class whose rows give 0.
     """
     xp, classes = array_module(labels, scores), scores.shape[-1]
-    if labels.dtype.kind == "f":
+    sparse = labels.ndim < scores.ndim
+    if not sparse:
         given = own(labels), 1.0 - smoothing, smoothing / classes
     else:
+        labels = labels if labels.dtype.name in _LABELS else labels.astype("int64")
         given = own(labels), int(ignore is not None), int(ignore or 0)
     scores = own(scores)
     out, scale, weight = (xp.empty(scores.shape[:-1], scores.dtype) for _ in range(3))
-    kernel = _kernel(scores.dtype.name, labels.dtype.name, from_logits, "crossentropy")
-    over_rows(kernel, scores.shape, *given, scores, out, scale, weight, ok)
-    return out, Residuals(given, scores, scale, weight, from_logits)
+    kinds = scores.dtype.name, labels.dtype.name if sparse else "", from_logits
+    over_rows(_kernel(*kinds, "crossentropy"), scores.shape, *given, scores, out, scale, weight, ok)
+    return out, Residuals(given, scores, scale, weight, kinds)
 
 
 def crossentropy_gradient(g: Any, residuals: Residuals) -> Any:
     """Return the gradient of the scores, given that of the result."""
-    given, scores, scale, weight, from_logits = residuals
+    given, scores, scale, weight, kinds = residuals
     d = array_module(g, scores).empty(scores.shape, scores.dtype)
-    kernel = _kernel(scores.dtype.name, given[0].dtype.name, from_logits, "crossentropy_gradient")
-    over_rows(kernel, scores.shape, *given, scores, scale, weight, *broadcast_number(g), d)
+    over_rows(
+        _kernel(*kinds, "crossentropy_gradient"),
+        scores.shape,
+        *given,
+        scores,
+        scale,
+        weight,
+        *broadcast_number(g),
+        d,
+    )
     return d
 
 
 @functools.cache
 def _kernel(dtype: str, label_type: str, from_logits: bool, name: str) -> Kernel:
-    sparse = label_type in INTEGERS
-    lines = [f"#define FROM_LOGITS {int(from_logits)}", f"#define SPARSE {int(sparse)}"]
-    lines += [f"typedef {INTEGERS[label_type]} Id;"] if sparse else []
+    lines = [f"#define FROM_LOGITS {int(from_logits)}", f"#define SPARSE {int(bool(label_type))}"]
+    lines += [f"typedef {_LABELS[label_type]} Label;"] if label_type else []
     text = read_source(Path(__file__).with_name("crossentropy.cu"))
     return Kernel(row_source(dtype, *lines, text), name)
