@@ -203,3 +203,11 @@ def test_array_kernel(device_library, name, masked):
     for of_found, of_expected in zip(found, expected, strict=True):
         for a, b in zip(of_found, of_expected, strict=True):
             np.testing.assert_allclose(backend.to_host(a), b, rtol=1e-11, atol=1e-12)
+
+
+def test_gradcheck_moves_what_is_on_the_host(device_library):
+    backend.set_device("gpu")
+    try:
+        gradcheck(lambda x: ops.tanh(x @ x.T), [A])
+    finally:
+        backend.set_device("cpu")

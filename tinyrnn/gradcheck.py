@@ -9,7 +9,7 @@ import numpy as np
 
 from tinyrnn import ops
 from tinyrnn.autograd import Tensor, grad
-from tinyrnn.backend import array_module
+from tinyrnn.backend import array_module, placed
 
 __all__ = ["gradcheck"]
 
@@ -36,7 +36,7 @@ def gradcheck(
     function : callable
         Takes as many tensors as there are inputs, returns a tensor or a sequence of tensors.
     inputs : sequence of float64 arrays
-        Where to check, all on one device. Keep away from kinks.
+        Where to check; what is on the host is moved as by `Tensor`. Keep away from kinks.
     order : int
         Up to which order, at least 1.
     step : float
@@ -53,8 +53,8 @@ def gradcheck(
     TypeError
         If an input is not float64: differences need the digits.
     """
+    inputs = [placed(array_module(x).asarray(x)) for x in inputs]
     xp = array_module(*inputs)
-    inputs = [xp.asarray(x) for x in inputs]
     for i, x in enumerate(inputs):
         if x.dtype != np.float64:
             raise TypeError(f"gradcheck: input {i} must be float64, found {x.dtype}")

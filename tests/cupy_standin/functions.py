@@ -420,7 +420,7 @@ class ufunc:  # noqa: N801
 
 def _erf(x, out=None):
     """The error function, of `cupyx.scipy.special`."""
-    return operate(lambda a: np.frompyfunc(math.erf, 1, 1)(a).astype(a.dtype), x)
+    return operate(lambda a: np.asarray(np.frompyfunc(math.erf, 1, 1)(a), a.dtype), x)
 
 
 # --- the same things as NumPy's ---------------------------------------------------------------------------
