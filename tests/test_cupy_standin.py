@@ -380,6 +380,12 @@ def test_a_wrong_source_says_where(standin):
         standin.RawModule(code='extern "C" __global__ void f() {}').get_function("other")
 
 
+def test_without_a_compiler_tests_are_skipped(standin, monkeypatch):
+    monkeypatch.setattr(on_cpu, "_compiler", lambda: None)
+    with pytest.raises(pytest.skip.Exception, match="running CUDA C on the CPU needs"):
+        launch(standin, "x[0] = 17;", standin.ones(1, "float32"))
+
+
 @runs_kernels
 def test_the_header_has_no_warnings():
     compiler = on_cpu._compiler()
