@@ -1,6 +1,7 @@
 """The framework on a GPU: the same programs give the same numbers, and no training step waits for one."""
 
 import contextlib
+import copy
 import math
 import sys
 import types
@@ -670,6 +671,42 @@ def test_fit_evaluate_and_predict(counted):
     model.fit(x, y, batch_size=2, epochs=3, verbose=0)
     # Of an epoch of twelve batches: the loss, the accuracy, and whether the labels were classes.
     assert counted.copies.to_host - before == 3 * 3
+
+
+def test_float64(gpu):
+    tinyrnn.set_floatx("float64")
+
+    def close(a, b):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+
+    y = [IDS, rng.standard_normal((B, T, 1))]
+    *_, weights = assert_same_training(translator, ([IDS, IDS[:, ::-1]], y), gpu, close)
+    assert {w.dtype for w in weights} == {np.dtype("float64")}
+
+
+def test_batches_of_a_generator(counted):
+    def batches():
+        for x, y in zip(VECTORS, REALS, strict=True):
+            yield x[None].tolist(), y[None]
+
+    def losses_():
+        return classifier("mse", None).fit(batches(), verbose=0).history["loss"]
+
+    assert_close(*on_both(losses_))
+    before = counted.copies.to_host
+    losses_()
+    assert counted.copies.to_host == before + 1
+
+
+def test_a_deep_copy_goes_on_training_the_same(gpu):
+    batch = SEQUENCES, np.ones((B, 1), "float32")
+    model = Sequential([Input((T, F)), GRU(2), layers.Dropout(0.5), Dense(1)])
+    model.compile(optimizers.Adam(0.1, use_ema=True), "mse")
+    model.train_on_batch(*batch)
+    twin = copy.deepcopy(model)
+    first, second = ([m.train_on_batch(*batch) for _ in range(3)] for m in (model, twin))
+    assert first == second
+    assert all(on_device(w.data) for w in twin.weights)
 
 
 def test_making_a_graph_of_a_layer_that_is_tried_out(gpu):
