@@ -319,6 +319,27 @@ def test_a_rule_that_is_not_elementwise(gpu, monkeypatch):
 
 # --- functions of rows ------------------------------------------------------------------------------------
 
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("name", ["sigmoid", "tanh", "relu"])
+def test_functions_of_one_launch(gpu, name, dtype):
+    """Values and gradients are those of the host, to the ends of the type."""
+    x = np.array([-1e30, -90.0, -3.0, -1e-20, -0.0, 0.0, 1e-20, 0.5, 3.0, 90.0, np.inf, np.nan], dtype)
+    x = np.concatenate([x, np.linspace(-9, 9, 1200, dtype=dtype)]).reshape(2, 2, -1)
+    op, seed = getattr(ops, name), np.linspace(1, 2, x.size, dtype=dtype).reshape(x.shape)
+    backend.set_device("cpu")
+    host = Tensor(x, requires_grad=True)
+    expected = op(host)
+    expected_gradient = grad(expected, [host], seed)[0]
+    backend.set_device("gpu")
+    there = Tensor(gpu.asarray(x), requires_grad=True)
+    found = op(there)
+    found.backward(gpu.asarray(seed))
+    tolerance = {"float32": 3e-6, "float64": 1e-14}[dtype]
+    np.testing.assert_allclose(fetched(found), fetched(expected), rtol=tolerance, atol=0)
+    np.testing.assert_allclose(fetched(there.grad), fetched(expected_gradient), rtol=tolerance, atol=1e-12)
+
+
 WIDTHS = [1, 2, 5, 32, 257, 600]  # below, at and above what the threads of a row are
 
 

@@ -178,7 +178,8 @@ class CompiledLoss:
                 _require(y_true, name)
                 loss, factor, average = self.terms[name]
                 value = _loss_of_output(name, loss, y_true, y_pred, weight)
-                average.update_state(value, len(y_pred))
+                if len(self.terms) > 1:
+                    average.update_state(value, len(y_pred))
                 values.append(value if factor == 1.0 else value * factor)
         return values
 

@@ -15,8 +15,8 @@ import numpy as np
 
 from tinyrnn import blas
 from tinyrnn.autograd import Primitive, Symbolic, Tensor, broadcast_to, primitive
-from tinyrnn.backend import array_module, on_device
-from tinyrnn.cuda import rows, scatter
+from tinyrnn.backend import array_module, is_float, on_device
+from tinyrnn.cuda import elementwise, rows, scatter
 
 __all__ = [  # noqa: RUF022 - in the order of the file
     "add", "subtract", "multiply", "divide", "negative", "power",
@@ -203,18 +203,28 @@ def tanh(x):
     return array_module(x).tanh(x)
 
 
-tanh.gradient(x=lambda g, out: g * (1.0 - out * out))
+def _tanh_gradient(g, out):
+    return elementwise.apply("tanh_gradient", g, out) if on_device(g) else g * (1.0 - out * out)
+
+
+tanh.gradient(x=_tanh_gradient)
 
 
 @primitive
 def sigmoid(x):
     """The logistic function ``1 / (1 + exp(-x))``, exact in relative terms at both ends."""
     xp = array_module(x)
+    if xp is not np and is_float(x.dtype):
+        return elementwise.apply("sigmoid", x)
     z = xp.exp(-xp.abs(x))  # never overflows
     return xp.where(x >= 0, 1.0, z) / (1.0 + z)
 
 
-sigmoid.gradient(x=lambda g, out: g * (out * (1.0 - out)))
+def _sigmoid_gradient(g, out):
+    return elementwise.apply("sigmoid_gradient", g, out) if on_device(g) else g * (out * (1.0 - out))
+
+
+sigmoid.gradient(x=_sigmoid_gradient)
 
 
 @primitive
@@ -223,7 +233,11 @@ def relu(x):
     return array_module(x).maximum(x, 0.0)
 
 
-relu.gradient(x=lambda g, out: g * (out > 0.0))
+def _relu_gradient(g, out):
+    return elementwise.apply("relu_gradient", g, out) if on_device(g) else g * (out > 0.0)
+
+
+relu.gradient(x=_relu_gradient)
 
 
 @primitive
@@ -373,6 +387,8 @@ sum.gradient(x=lambda g, x_shape, axis, keepdims: _spread(g, x_shape, axis, keep
 @primitive
 def mean(x, *, axis=None, keepdims=False):
     """The mean over `axis` (a number, a tuple, or all)."""
+    if on_device(x):  # in one launch
+        return x.mean(axis=axis, keepdims=keepdims)
     return x.sum(axis=axis, keepdims=keepdims) / _count(x.shape, axis)
 
 

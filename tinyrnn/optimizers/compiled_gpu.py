@@ -120,7 +120,8 @@ extern "C" __global__ void update(
     {arguments}) {{
     real* weight = nullptr;
     const real* gradient = nullptr;
-    Index size = 0, start = 0;
+    Index size = 0;
+    [[maybe_unused]] Index start = 0;  // in the slots, if there are any
     real keep = 1;
     {chosen}
     {hoisted}
