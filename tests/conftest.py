@@ -1,5 +1,7 @@
 """What every test shares: the oracle's settings, and one profile for drawing cases."""
 
+import functools
+import importlib.util
 import inspect
 import os
 import sys
@@ -32,8 +34,24 @@ settings.register_profile(
 settings.load_profile("tinyrnn")
 
 
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
     skip_what_has_changed(items)
+    if _missing_gpu() and "gpu" not in config.option.markexpr:  # hundreds: not worth a line each
+        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("gpu")])
+        items[:] = [item for item in items if not item.get_closest_marker("gpu")]
+
+
+@functools.cache
+def _missing_gpu():
+    """Say what keeps tests from running on a GPU; nothing if there is one."""
+    if importlib.util.find_spec("cupy") is None:
+        return "CuPy is not installed"
+    import cupy
+
+    try:
+        return "" if cupy.cuda.runtime.getDeviceCount() else "there is no GPU"
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        return f"there is no GPU: {error}"
 
 
 @pytest.fixture
@@ -70,14 +88,9 @@ def device_library(request):
     """The module of device arrays: the stand-in, and CuPy where there is a GPU (``pytest -m gpu``)."""
     if request.param == "standin":
         return request.getfixturevalue("standin")
-    cupy = pytest.importorskip("cupy", reason="CuPy is not installed", exc_type=ImportError)
-    try:
-        count = cupy.cuda.runtime.getDeviceCount()
-    except cupy.cuda.runtime.CUDARuntimeError as error:
-        pytest.skip(f"no GPU: {error}")
-    if not count:
-        pytest.skip("no GPU")
-    return cupy
+    if _missing_gpu():
+        pytest.skip(_missing_gpu())
+    return importlib.import_module("cupy")
 
 
 @pytest.fixture
