@@ -447,9 +447,9 @@ class Layer(Configurable):
     def _masks_in(self, inputs: Any) -> Any:
         """Return the masks that come with the inputs: one, a list of them for a list of inputs, or None."""
         if isinstance(inputs, list | tuple):
-            masks = [getattr(x, "mask", None) for x in inputs]
+            masks = [placed(getattr(x, "mask", None)) for x in inputs]
             return masks if any(m is not None for m in masks) else None
-        return getattr(inputs, "mask", None)
+        return placed(getattr(inputs, "mask", None))
 
     def _mask_out(self, inputs: Any, outputs: Any, mask: Any) -> None:
         """Attach the mask of the output to it."""

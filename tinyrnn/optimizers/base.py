@@ -130,6 +130,13 @@ class Optimizer(Configurable):
         self._excluded: tuple[list, str] = ([], "")
         self.built = False
 
+    _form: dict[str, Any] | None = None  # what the attributes are, without the values of numbers
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name not in ("_form", "_update_compiled"):  # which no rule looks at
+            vars(self)["_form"] = None
+
     # --- the rule: what a subclass defines ----------------------------------------------------------------
 
     def slots(self) -> list[dict[str, float]]:
@@ -505,11 +512,13 @@ class Optimizer(Configurable):
 
     def _compiled(self, c: Any) -> Update | DeviceUpdate | None:
         """Return the compiled update; None if the rule is not elementwise arithmetic."""
-        plain = bool, int, str, type(None)
-        form = {
-            name: value if isinstance(value, plain) and not is_number(value) else is_number(value)
-            for name, value in vars(self).items()
-        }
+        if self._form is None:
+            plain = bool, int, str, type(None)
+            self._form = {
+                name: value if isinstance(value, plain) and not is_number(value) else is_number(value)
+                for name, value in vars(self).items()
+            }
+        form = self._form
         if self._update_compiled[0] != form:
             on_host = array_module(*(v.data for v in self._trainable)) is np
             try:
