@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinyrnn import backend, losses, ops, optimizers
+from tinyrnn import activations, backend, losses, ops, optimizers
 from tinyrnn.autograd import Tensor, grad
 from tinyrnn.cuda import random
 from tinyrnn.cuda.module import Kernel, read_source, source
@@ -338,6 +338,38 @@ def test_functions_of_one_launch(gpu, name, dtype):
     tolerance = {"float32": 3e-6, "float64": 1e-14}[dtype]
     np.testing.assert_allclose(fetched(found), fetched(expected), rtol=tolerance, atol=0)
     np.testing.assert_allclose(fetched(there.grad), fetched(expected_gradient), rtol=tolerance, atol=1e-12)
+
+
+ACTIVATIONS = {name: f for name, f in vars(activations).items() if hasattr(f, "__wrapped__")}
+SETTINGS = {
+    "threshold": [{"threshold": 0.3, "default_value": -0.5}],
+    "relu": [{}, {"negative_slope": 0.1, "max_value": 2.0, "threshold": 0.5}],
+    "leaky_relu": [{}, {"negative_slope": 0.4}],
+    "gelu": [{}, {"approximate": True}],
+    "elu": [{"alpha": 0.5}],
+    "celu": [{"alpha": 1.5}],
+    "squareplus": [{"b": 2}],
+}
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activations(gpu, name):
+    """Values and gradients are those of the host, in one launch each."""
+    x = np.linspace(-4, 4, 601).reshape(1, -1)
+    for settings in SETTINGS.get(name, [{}]):
+        backend.set_device("cpu")
+        host = Tensor(x, requires_grad=True)
+        expected = ACTIVATIONS[name](host, **settings)
+        gradient = grad(expected, [host], x + 5)[0]
+        backend.set_device("gpu")
+        there, seed = Tensor(gpu.asarray(x), requires_grad=True), gpu.asarray(x + 5)
+        before = getattr(gpu, "copies", None) and gpu.copies.launches
+        found = ACTIVATIONS[name](there, **settings)
+        found.backward(seed)
+        if before is not None:
+            assert gpu.copies.launches == before + 2
+        np.testing.assert_allclose(fetched(found), fetched(expected), rtol=1e-12, atol=1e-15)
+        np.testing.assert_allclose(fetched(there.grad), fetched(gradient), rtol=1e-12, atol=1e-15)
 
 
 WIDTHS = [1, 2, 5, 32, 257, 600]  # below, at and above what the threads of a row are

@@ -7,7 +7,7 @@ import nvrtc
 import pytest
 from test_cuda_kernels import RULES, make_optimizer
 
-from tinyrnn import fused, losses
+from tinyrnn import activations, fused, losses
 from tinyrnn.cuda import crossentropy, elementwise, random, rows, scatter
 from tinyrnn.cuda.module import source
 from tinyrnn.optimizers.compiled_gpu import emit
@@ -78,4 +78,17 @@ def test_all_fused_losses_are_compiled():
 def test_fused_losses(function, dtype):
     for settings in FUSED[function]:
         for of in (None, 1):
-            check(fused._kernel(function, settings, dtype, of).code, dtype)
+            check(fused._row_kernel(function, settings, dtype, of).code, dtype)
+
+
+ACTIVATIONS = {name: f for name, f in vars(activations).items() if hasattr(f, "__wrapped__")}
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activations(name):
+    function = ACTIVATIONS[name].__wrapped__
+    settings = {"threshold": (0.3, 0.1)}.get(name)
+    if settings is None:
+        settings = tuple(p.default for p in list(inspect.signature(function).parameters.values())[1:])
+    for of, dtype in zip((None, 0), FLOATS, strict=True):
+        check(fused._element_kernel(function, settings, dtype, of).code, dtype)

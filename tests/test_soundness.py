@@ -199,7 +199,8 @@ autograd
 ops
 formulas
 printing
-fused lookup gradcheck activations initializers regularizers constraints preprocessing
+fused
+lookup gradcheck activations initializers regularizers constraints preprocessing
 utils datasets losses recurrent
 metrics optimizers callbacks data
 layers

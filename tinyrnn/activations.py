@@ -3,7 +3,8 @@
 Each takes a float array or `Tensor` of any shape and returns one of the same shape and type (`glu` halves
 an axis); settings are Python numbers. All but `softmax`, `log_softmax`, `sparsemax` and `glu` work element
 by element and are written in nothing but operations and operators, never looking at a shape or a value:
-they also run on the symbols from which `tinyrnn.recurrent` derives backpropagation through time.
+they also run on the symbols from which `tinyrnn.recurrent` derives backpropagation through time, and
+`tinyrnn.fused` a launch on the GPU.
 
 At a kink the gradient is one of the two slopes. Branches not taken are kept from overflowing: an infinity
 that the forward pass discards would come back as ``0 * inf`` on the way back.
@@ -17,6 +18,7 @@ from typing import Any
 
 from tinyrnn import ops
 from tinyrnn.backend import array_module
+from tinyrnn.fused import elementwise
 from tinyrnn.naming import lookup
 
 __all__ = [  # noqa: RUF022 - in the order of the file
@@ -46,6 +48,7 @@ def sigmoid(x: Any) -> Any:
     return ops.sigmoid(x)
 
 
+@elementwise
 def log_sigmoid(x: Any) -> Any:
     """Return ``log(sigmoid(x))``, without underflow."""
     return -ops.softplus(-x)
@@ -56,26 +59,31 @@ def exponential(x: Any) -> Any:
     return ops.exp(x)
 
 
+@elementwise
 def softplus(x: Any) -> Any:
     """Return ``log(1 + exp(x))``, without overflow."""
     return ops.softplus(x)
 
 
+@elementwise
 def softsign(x: Any) -> Any:
     """Return ``x / (1 + |x|)``."""
     return x / (1.0 + ops.abs(x))
 
 
+@elementwise
 def silu(x: Any) -> Any:
     """Return ``x * sigmoid(x)``, also called swish (Ramachandran et al., 2017, arXiv:1710.05941)."""
     return x * ops.sigmoid(x)
 
 
+@elementwise
 def mish(x: Any) -> Any:
     """Return ``x * tanh(softplus(x))`` (Misra, 2019, arXiv:1908.08681)."""
     return x * ops.tanh(ops.softplus(x))
 
 
+@elementwise
 def gelu(x: Any, approximate: bool = False) -> Any:
     """Return ``x * P(X <= x)`` for a standard normal X (Hendrycks and Gimpel, 2016, arXiv:1606.08415).
 
@@ -91,6 +99,7 @@ def gelu(x: Any, approximate: bool = False) -> Any:
     return 0.5 * x * (1.0 + ops.tanh(math.sqrt(2.0 / math.pi) * (z + 0.044715 * z * z * z)))
 
 
+@elementwise
 def squareplus(x: Any, b: float = 4) -> Any:
     """Return ``(x + sqrt(x**2 + b)) / 2``, `b` > 0 (Barron, 2021, arXiv:2112.11687)."""
     return 0.5 * (x + ops.sqrt(x * x + b))
@@ -99,6 +108,7 @@ def squareplus(x: Any, b: float = 4) -> Any:
 # --- with a straight part, element by element -------------------------------------------------------------
 
 
+@elementwise
 def relu(x: Any, negative_slope: float = 0.0, max_value: float | None = None, threshold: float = 0.0) -> Any:
     """Return x above the threshold, below it 0 or a line of small slope.
 
@@ -125,21 +135,25 @@ def relu6(x: Any) -> Any:
     return relu(x, max_value=6.0)
 
 
+@elementwise
 def leaky_relu(x: Any, negative_slope: float = 0.2) -> Any:
     """Return `x` where positive, ``negative_slope * x`` elsewhere."""
     return ops.where(x > 0.0, x, negative_slope * x)
 
 
+@elementwise
 def elu(x: Any, alpha: float = 1.0) -> Any:
     """Return `x` where positive, ``alpha * (exp(x) - 1)`` elsewhere (Clevert et al., arXiv:1511.07289)."""
     return ops.where(x > 0.0, x, alpha * ops.expm1(_negative_part(x)))
 
 
+@elementwise
 def celu(x: Any, alpha: float = 1.0) -> Any:
     """Return `x` where positive, ``alpha * (exp(x / alpha) - 1)`` elsewhere (Barron, arXiv:1704.07483)."""
     return ops.where(x > 0.0, x, alpha * ops.expm1(_negative_part(x) / alpha))
 
 
+@elementwise
 def selu(x: Any) -> Any:
     """Return ``1.0507 * elu(x, 1.6733)``, whose constants keep mean 0 and variance 1 from layer to layer.
 
@@ -156,52 +170,62 @@ def _negative_part(x):
 # --- straight pieces, element by element ------------------------------------------------------------------
 
 
+@elementwise
 def hard_sigmoid(x: Any) -> Any:
     """Return ``x / 6 + 0.5`` limited to ``0 ... 1``; see `keras2_hard_sigmoid`."""
     return ops.clip(x / 6.0 + 0.5, low=0.0, high=1.0)
 
 
+@elementwise
 def keras2_hard_sigmoid(x: Any) -> Any:
     """Return ``0.2 * x + 0.5`` limited to ``0 ... 1``: the `hard_sigmoid` of Keras 2, for its models."""
     return ops.clip(0.2 * x + 0.5, low=0.0, high=1.0)
 
 
+@elementwise
 def hard_silu(x: Any) -> Any:
     """Return ``x * hard_sigmoid(x)``, also called hard swish (Howard et al., 2019, arXiv:1905.02244)."""
     return x * hard_sigmoid(x)
 
 
+@elementwise
 def hard_tanh(x: Any) -> Any:
     """Return `x` limited to ``-1 ... 1``."""
     return ops.clip(x, low=-1.0, high=1.0)
 
 
+@elementwise
 def sparse_sigmoid(x: Any) -> Any:
     """Return ``(x + 1) / 2`` limited to ``0 ... 1`` (Blondel et al., 2019, arXiv:1901.02324)."""
     return ops.clip(0.5 * (x + 1.0), low=0.0, high=1.0)
 
 
+@elementwise
 def sparse_plus(x: Any) -> Any:
     """Return the integral of `sparse_sigmoid`: 0 below -1, ``(x + 1)**2 / 4`` up to 1, `x` above."""
     bent = ops.clip(x, low=-1.0, high=1.0) + 1.0
     return 0.25 * bent * bent + ops.relu(x - 1.0)
 
 
+@elementwise
 def soft_shrink(x: Any, threshold: float = 0.5) -> Any:
     """Return `x` moved towards 0 by `threshold`, and 0 where it would pass it."""
     return x - ops.clip(x, low=-threshold, high=threshold)
 
 
+@elementwise
 def hard_shrink(x: Any, threshold: float = 0.5) -> Any:
     """Return `x` where ``|x| > threshold``, 0 elsewhere."""
     return ops.where(ops.abs(x) > threshold, x, 0.0)
 
 
+@elementwise
 def tanh_shrink(x: Any) -> Any:
     """Return ``x - tanh(x)``."""
     return x - ops.tanh(x)
 
 
+@elementwise
 def threshold(x: Any, threshold: float, default_value: float) -> Any:
     """Return `x` where it is above `threshold`, `default_value` elsewhere."""
     return ops.where(x > threshold, x, default_value)

@@ -8,19 +8,63 @@ function itself is run.
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from tinyrnn import ops
 from tinyrnn.autograd import Tensor, enable_grad, grad, primitive
-from tinyrnn.backend import array_module, on_device
+from tinyrnn.backend import array_module, is_float, on_device
+from tinyrnn.cuda.elementwise import launch, loop
 from tinyrnn.cuda.module import Kernel, broadcast_number, own, read_source
 from tinyrnn.cuda.rows import over_rows, row_source
 from tinyrnn.formulas import Expr, symbol
 from tinyrnn.printing import CudaPrinter
 
-__all__ = ["derived_gradients", "row_mean"]
+__all__ = ["derived_gradients", "elementwise", "row_mean"]
+
+
+def elementwise(function: Callable) -> Callable:
+    """Make a function of one array and some numbers one launch on a GPU (a decorator).
+
+    Parameters
+    ----------
+    function : callable
+        ``function(x, *settings)``, which never looks at a value or a shape.
+    """
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def applied(x, *args, **kwargs):
+        if not on_device(ops.to_array(x)) or not is_float(x.dtype):
+            return function(x, *args, **kwargs)
+        bound = signature.bind(x, *args, **kwargs)
+        bound.apply_defaults()
+        return _elementwise(x, function=function, settings=bound.args[1:])
+
+    return applied
+
+
+@primitive
+def _elementwise(x, *, function, settings):
+    """An elementwise function of an array, on a GPU."""
+    out = array_module(x).empty(x.shape, x.dtype)
+    launch(_element_kernel(function, settings, x.dtype.name, None), out, (x,))
+    return out
+
+
+def _elementwise_gradient(g, x, function, settings):
+    if isinstance(g, Tensor):
+        return derived_gradients(lambda x: function(x, *settings), g, (x,), (True,))[0]
+    if not isinstance(_formulas(function, settings, "x")[1][0], Expr):
+        return None
+    d = array_module(g, x).empty(x.shape, x.dtype)
+    launch(_element_kernel(function, settings, x.dtype.name, 0), d, (x, g))
+    return d
+
+
+_elementwise.gradient(x=_elementwise_gradient)
 
 
 def row_mean(
@@ -51,7 +95,7 @@ def row_mean(
 def _row_mean(a, b, *, function, settings):
     """The mean over the last axis of an elementwise function of two arrays, on a GPU."""
     out = array_module(a, b).empty(b.shape[:-1], b.dtype)
-    over_rows(_kernel(function, settings, b.dtype.name, None), b.shape, own(a), own(b), out)
+    over_rows(_row_kernel(function, settings, b.dtype.name, None), b.shape, own(a), own(b), out)
     return out
 
 
@@ -62,11 +106,11 @@ def _row_mean_gradients(g, a, b, needs, function, settings):
         return derived_gradients(lambda a, b: ops.mean(function(a, b, *settings), axis=-1), g, (a, b), needs)
     a, b, found = own(a), own(b), []
     for i, need in enumerate(needs):
-        if not need or not isinstance(_formulas(function, settings)[1][i], Expr):
+        if not need or not isinstance(_formulas(function, settings, "ab")[1][i], Expr):
             found.append(None)
             continue
         d = array_module(g, b).empty(b.shape, b.dtype)
-        over_rows(_kernel(function, settings, b.dtype.name, i), b.shape, a, b, *broadcast_number(g), d)
+        over_rows(_row_kernel(function, settings, b.dtype.name, i), b.shape, a, b, *broadcast_number(g), d)
         found.append(d)
     return found
 
@@ -100,23 +144,34 @@ def derived_gradients(definition: Callable, g: Any, inputs: Sequence, needs: Seq
 
 
 @functools.cache
-def _formulas(function: Callable, settings: tuple) -> tuple[Any, list[Any]]:
-    """Return the formula of a function of ``a`` and ``b``, and of its gradients, given ``g``."""
+def _formulas(function: Callable, settings: tuple, names: str) -> tuple[Any, list[Any]]:
+    """Return the formula of a function of arrays with these names, and of its gradients, given ``g``."""
     table: dict = {}
     with enable_grad():
-        inputs = [Tensor(symbol(table, name), requires_grad=True) for name in "ab"]
+        inputs = [Tensor(symbol(table, name), requires_grad=True) for name in names]
         out = function(*inputs, *settings)
         gradients = grad(out, inputs, Tensor(symbol(table, "g")))
-    return out.data, [d.data for d in gradients]
+    return ops.to_array(out), [d.data for d in gradients]
+
+
+def _statements(function: Callable, settings: tuple, names: str, of: int | None) -> tuple[list[str], str]:
+    """Return what computes one element of a function, or of the gradient of input number `of`."""
+    value, gradients = _formulas(function, settings, names)
+    result, printer = value if of is None else gradients[of], CudaPrinter({})
+    return printer.statements([result], []), printer.text(result, whole=True)
 
 
 @functools.cache
-def _kernel(function: Callable, settings: tuple, dtype: str, of: int | None) -> Kernel:
-    """Return the kernel of the mean, or of the gradient of input number `of`."""
-    value, gradients = _formulas(function, settings)
-    result, arguments = (value, "real a, real b") if of is None else (gradients[of], "real a, real b, real g")
-    printer = CudaPrinter({})
-    body = [*printer.statements([result], []), f"return {printer.text(result, whole=True)};"]
-    element = "\n    ".join([f"INLINE real element({arguments}) {{", *body]) + "\n}"
+def _element_kernel(function: Callable, settings: tuple, dtype: str, of: int | None) -> Kernel:
+    body, result = _statements(function, settings, "x", of)
+    return loop(result, ("x",) if of is None else ("x", "g"), dtype, body)
+
+
+@functools.cache
+def _row_kernel(function: Callable, settings: tuple, dtype: str, of: int | None) -> Kernel:
+    body, result = _statements(function, settings, "ab", of)
+    arguments = "real a, real b" if of is None else "real a, real b, real g"
+    lines = [f"INLINE real element({arguments}) {{", *body, f"return {result};"]
+    texts = f"#define GRADIENT {int(of is not None)}", "\n    ".join(lines) + "\n}"
     loops = read_source(Path(__file__).parent / "cuda" / "row_mean.cu")
-    return Kernel(row_source(dtype, f"#define GRADIENT {int(of is not None)}", element, loops), "row_mean")
+    return Kernel(row_source(dtype, *texts, loops), "row_mean")
