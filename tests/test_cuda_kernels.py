@@ -10,6 +10,7 @@ import pytest
 from tinyrnn import activations, backend, losses, ops, optimizers
 from tinyrnn.autograd import Tensor, grad
 from tinyrnn.cuda import random
+from tinyrnn.cuda.clipping import clip_norms
 from tinyrnn.cuda.module import Kernel, read_source, source
 from tinyrnn.optimizers.compiled_gpu import DeviceUpdate
 
@@ -284,11 +285,42 @@ def test_more_weights_than_fit_into_a_launch(gpu, monkeypatch):
         np.testing.assert_allclose(fetched(a), b, rtol=1e-12)
 
 
+@pytest.mark.parametrize("together", [False, True])
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_norms_are_clipped(gpu, dtype, together):
+    """Of parts small and large, more than fit into a launch, with gaps between them."""
+    rng = np.random.default_rng(0)
+    sizes = [1, 5, 300, 40000, *range(2, 30, 2)]
+    stops = np.cumsum(sizes) + np.arange(len(sizes))
+    flat = rng.standard_normal(stops[-1] + 1).astype(dtype)
+    spans = [slice(int(b - n), int(b)) for n, b in zip(sizes, stops, strict=True)]
+    norms = np.array([np.linalg.norm(flat[s].astype("float64")) for s in spans])
+    norms = np.full(len(spans), np.linalg.norm(norms)) if together else norms
+    expected = flat.astype("float64")
+    for span, norm in zip(spans, norms, strict=True):
+        expected[span] *= 3.0 / max(norm, 3.0)
+    found = gpu.asarray(flat)
+    clip_norms(found, spans, 3.0, together)
+    np.testing.assert_allclose(fetched(found), expected, rtol=TOLERANCE[dtype]["rtol"])
+    flat[spans[2]][1] = np.inf
+    found = gpu.asarray(flat)
+    clip_norms(found, spans, 3.0, together)
+    is_nan = np.isnan(fetched(found))
+    for i, span in enumerate(spans):
+        assert is_nan[span].all() == together
+        assert is_nan[span].any() == (together or i == 2)
+
+
 def test_an_update_is_one_launch_and_fetches_nothing(standin):
     optimizer = make_optimizer("Adam")
     variables = [Variable(standin.zeros(shape), "w", "w") for shape in SHAPES]
     gradients = [standin.ones(shape) for shape in SHAPES]
-    for options, most in (({}, 1), ({"global_clipnorm": 1.0}, 9), ({"clipvalue": 1.0}, 3)):
+    for options, most in (
+        ({}, 1),
+        ({"global_clipnorm": 1.0}, 4),
+        ({"clipnorm": 1.0}, 4),
+        ({"clipvalue": 1.0}, 3),
+    ):
         optimizer = make_optimizer("Adam", **options)
         optimizer.apply(gradients, variables)
         standin.copies.reset()

@@ -8,7 +8,7 @@ import pytest
 from test_cuda_kernels import RULES, make_optimizer
 
 from tinyrnn import activations, fused, losses
-from tinyrnn.cuda import crossentropy, elementwise, random, rows, scatter
+from tinyrnn.cuda import clipping, crossentropy, elementwise, random, rows, scatter
 from tinyrnn.cuda.module import source
 from tinyrnn.optimizers.compiled_gpu import emit
 from tinyrnn.optimizers.traced import TracedRule
@@ -35,6 +35,7 @@ def check(code, dtype=None):
 def test_written_kernels(dtype):
     check(random._kernel(dtype, "uniform").code)
     check(rows._softmax_kernel(dtype, "softmax").code)
+    check(clipping._kernel(dtype, 16, "scale").code)
     for id_type in ("int32", "int64"):
         check(scatter._kernel(dtype, id_type, "add_runs").code)
     for expression, names in elementwise.EXPRESSIONS.values():

@@ -19,6 +19,7 @@ import numpy as np
 
 from tinyrnn.autograd import Tensor, no_grad
 from tinyrnn.backend import array_module, floatx, is_float
+from tinyrnn.cuda.clipping import clip_norms
 from tinyrnn.formulas import TraceError
 from tinyrnn.naming import Configurable, nearest, serialize, warn_user
 from tinyrnn.ops import to_array
@@ -474,18 +475,18 @@ class Optimizer(Configurable):
     def _clip(self, found: Iterable[int], runs: list[slice]) -> None:
         flat = self._gradient.flat
         xp = array_module(flat)
-        if self.clipnorm:
+        if xp is not np and (self.clipnorm or self.global_clipnorm):
+            spans = [self._spans[i] for i in found] if self.clipnorm else runs
+            clip_norms(flat, spans, self.clipnorm or self.global_clipnorm, together=not self.clipnorm)
+        elif self.clipnorm:
             for i in found:
                 g = flat[self._spans[i]]
                 g *= self.clipnorm / xp.maximum(xp.sqrt(xp.vdot(g, g)), self.clipnorm)
         elif self.global_clipnorm:
-            first, *others = [xp.vdot(flat[run], flat[run]) for run in runs]
-            norm = xp.sqrt(sum(others, first))
+            norm = xp.sqrt(sum(xp.vdot(flat[run], flat[run]) for run in runs))
             scale = self.global_clipnorm / xp.maximum(norm, self.global_clipnorm)
-            scale = xp.where(xp.isfinite(norm), scale, np.nan)
             for run in runs:
-                g = flat[run]
-                g *= scale
+                flat[run] *= xp.where(xp.isfinite(norm), scale, np.nan)
         elif self.clipvalue:
             for run in runs:
                 flat[run].clip(-self.clipvalue, self.clipvalue, out=flat[run])
