@@ -15,7 +15,7 @@ import numpy as np
 
 from tinyrnn import activations, constraints, initializers, ops, recurrent, regularizers
 from tinyrnn.autograd import Tensor
-from tinyrnn.backend import EPSILON, array_module, device_module, draw_seed, new_generator, on_device
+from tinyrnn.backend import EPSILON, array_module, device_module, draw_seed, get_device, new_generator
 from tinyrnn.cuda import random
 from tinyrnn.layers.base import Layer, get_layer, positive_int
 from tinyrnn.lookup import Lookup
@@ -170,7 +170,7 @@ class RNNCell(Layer, cells.Cell):
             if rate == 0.0:
                 return None
             shape = count, batch, width
-            if on_device(self.recurrent_kernel.data):
+            if get_device() == "gpu":
                 return random.keep_factors(shape, rate, draw_seed(self._generator), self.dtype)
             kept = self._generator.random(shape, dtype=self.dtype) >= rate
             return kept.astype(self.dtype) / max(1.0 - rate, EPSILON)
