@@ -52,7 +52,7 @@ class Kernel:
         Parameters
         ----------
         grid : int or tuple of int
-            Blocks.
+            Blocks; without any nothing is launched.
         block : int
             Threads of a block.
         *args : array, number or None
@@ -71,19 +71,22 @@ class Kernel:
         for position, x in enumerate(args):
             if isinstance(x, xp.ndarray) and not x.flags.c_contiguous:
                 raise ValueError(f"{self.name}: argument {position} has gaps: strides {x.strides}")
-        found = _function(xp, self.code, self.name)
-        if shared > _ALWAYS_THERE and found.max_dynamic_shared_size_bytes < shared:
-            found.max_dynamic_shared_size_bytes = shared
         grid = grid if isinstance(grid, tuple) else (grid,)
-        found(grid, (block,), tuple(map(_as_argument, args)), shared_mem=shared)
+        if 0 not in grid:
+            found = _function(xp, self.code, self.name, shared if shared > _ALWAYS_THERE else 0)
+            found(grid, (block,), tuple(map(_as_argument, args)), shared_mem=shared)
 
 
 _ALWAYS_THERE = 48 * 1024  # bytes of shared memory for which no kernel has to ask
 
 
 @functools.lru_cache(maxsize=512)
-def _function(xp: ModuleType, code: str, name: str) -> Any:
-    return _module(xp, code).get_function(name)
+def _function(xp: ModuleType, code: str, name: str, shared: int) -> Any:
+    """Return a function that may have `shared` bytes, where that is more than all may have."""
+    found = _module(xp, code).get_function(name)
+    if shared and found.max_dynamic_shared_size_bytes < shared:
+        found.max_dynamic_shared_size_bytes = shared
+    return found
 
 
 @functools.lru_cache(maxsize=512)
