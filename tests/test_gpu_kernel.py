@@ -82,6 +82,15 @@ def test_sizes_beyond_a_tile(device_library, way, name, dtype):
     compare(device_library, cell, inputs, mask, None, True, "all", {"float64": 1e-10, "float32": 5e-4}[dtype])
 
 
+def test_a_batch_without_rows(device_library, way):
+    backend.set_device("gpu")
+    layer = LSTM(5, return_sequences=True)
+    y = layer(np.zeros((0, 4, 3), "float32"))
+    ops.sum(y).backward()
+    assert y.shape == (0, 4, 5)
+    assert not any(backend.to_host(w.grad).any() for w in layer.weights)
+
+
 @pytest.mark.parametrize("with_bias", [False, True])
 def test_projection(device_library, way, with_bias):
     """The kernel multiplies the input itself, and returns the gradients of the parts."""

@@ -7,6 +7,7 @@ input's kernel and the gradients of both kernels are single large products befor
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -84,10 +85,9 @@ def forward(
     In the place of ``xz`` it also takes a `Projection` of an input without dropout.
     """
     code, xp = compiled(cell), array_module(U)
-    batch, length, _ = source.shape
     xz, x_bias = source, None
     if isinstance(source, Projection):
-        xz, x_bias = (_rows(source.x) @ source.W).reshape(batch, length, -1), source.b
+        xz, x_bias = (_rows(source.x) @ source.W).reshape(source.shape), source.b
     run = Run(
         own(xz), _own(x_bias), own(U), _own(b_r),
         params=xp.stack(list(params)) if len(params) else None,
@@ -129,7 +129,7 @@ def _own(x: Any) -> Any:
 
 def _rows(x: Any) -> Any:
     """Return ``(batch, time, n)`` as a matrix."""
-    return x.reshape(-1, x.shape[-1])
+    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
 def _kernel_gradient(xp: Any, run: Run, d_rz: Any, gates: int, late: int) -> Any:
