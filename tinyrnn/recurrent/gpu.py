@@ -89,13 +89,14 @@ def forward(
     if isinstance(source, Projection):
         xz, x_bias = (_rows(source.x) @ source.W).reshape(source.shape), source.b
     run = Run(
-        own(xz), _own(x_bias), own(U), _own(b_r),
+        (*source.shape[:2], len(U)), own(xz), _own(x_bias), own(U), _own(b_r),
         params=xp.stack(list(params)) if len(params) else None,
         states0=xp.stack(list(states0)),
         mask=_own(mask), factors=_own(rec_mask), reverse=reverse, keep=keep,
     )  # fmt: skip
     way = code.way(cell, run.U, rec_mask is not None)
     outputs, finals = way.forward(run)
+    run.xz = None  # the largest array, which the way back does not need
     return outputs, list(finals), Residuals(code, way, source, run) if keep else None
 
 

@@ -14,8 +14,10 @@ class Run:
 
     Attributes
     ----------
-    xz : (batch, length, gates * units)
-        What the input gives the gates, without `x_bias`.
+    sizes : tuple of int
+        Batch, length and units.
+    xz : (batch, length, gates * units) or None
+        What the input gives the gates, without `x_bias`; only for the way forward.
     keep : bool
         Whether there will be a way back.
     before, late, tape : arrays, if kept
@@ -23,6 +25,7 @@ class Run:
         Whose arrays these are: they stay as they are while it is there.
     """
 
+    sizes: tuple[int, int, int]
     xz: Any
     x_bias: Any
     U: Any
@@ -37,11 +40,6 @@ class Run:
     late: Any = None
     tape: Any = None
     borrowed: Any = None
-
-    @property
-    def sizes(self) -> tuple[int, int, int]:
-        """Batch, length and units."""
-        return self.xz.shape[0], self.xz.shape[1], len(self.U)
 
 
 class Gradients(NamedTuple):
