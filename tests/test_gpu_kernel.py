@@ -240,12 +240,15 @@ def test_what_fits_into_a_block(name, units, dtype, most, fits):
 
 # --- the compiler for real GPUs ---------------------------------------------------------------------------
 
-LARGE = [("LSTM", 128, "float32"), ("LSTM", 64, "float64"), ("SimpleRNN", 128, "float32")]
+needs_nvrtc = pytest.mark.skipif(nvrtc.missing() != "", reason=nvrtc.missing())
+BUILT_IN = ["SimpleRNN", "LSTM", "GRU", "GRU, reset before"]
+LARGE = [("LSTM", 128, "float32"), ("LSTM", 80, "float64"), ("SimpleRNN", 128, "float32")]
+SMALL = [(name, 20, "float32") for name in CELLS] + [(name, 20, "float64") for name in BUILT_IN]
 
 
-@pytest.mark.skipif(nvrtc.missing() != "", reason=nvrtc.missing())
+@needs_nvrtc
 @pytest.mark.parametrize("arch", ["sm_80", "sm_90"])
-@pytest.mark.parametrize(("name", "units", "dtype"), [*LARGE, *((name, 20, "float32") for name in CELLS)])
+@pytest.mark.parametrize(("name", "units", "dtype"), LARGE + SMALL)
 def test_all_steps_compile_for(arch, name, units, dtype):
     cell = CELLS[name]()
     code = gpu.Code(cell)
@@ -253,12 +256,13 @@ def test_all_steps_compile_for(arch, name, units, dtype):
     check(persistent.Persistent(code.step, fitted, units, dtype, code.late > 0).code, arch, fitted.threads)
 
 
-@pytest.mark.skipif(nvrtc.missing() != "", reason=nvrtc.missing())
+@needs_nvrtc
 @pytest.mark.parametrize("arch", ["sm_80", "sm_90"])
-@pytest.mark.parametrize("name", ["LSTM", "GRU, reset before", "SimpleRNN", "LateWithParameter"])
-def test_each_step_compiles_for(arch, name):
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", [*BUILT_IN, "LateWithParameter"])
+def test_each_step_compiles_for(arch, dtype, name):
     cell = CELLS[name]()
-    dtype, drops = {"LSTM": ("float32", False), "SimpleRNN": ("float64", False)}.get(name, ("float32", True))
+    drops = (name == "LSTM") == (dtype == "float64")  # with recurrent dropout and without
     check(stepwise.Stepwise(cell, gpu.Code(cell).step, dtype, drops).code, arch, 256)
 
 
@@ -268,4 +272,4 @@ def check(code, arch, threads):
     assert not nvrtc.warnings(log)
     for name, used in nvrtc.resources(log).items():
         assert used["registers"] * threads <= persistent._REGISTERS, name
-        assert used["spill_stores"] <= 64, name  # bytes: nothing that a loop would notice
+        assert used["spill_stores"] <= 128, name  # bytes, outside of the loops
