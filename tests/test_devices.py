@@ -1027,3 +1027,24 @@ def test_decoding_takes_what_a_step_returns(gpu):
     found = tinyrnn.decoding.greedy_search(step, [gpu.zeros((2, 1))], start=0, end=3, maxlen=5)
     assert found == [[1, 2], [1, 2]]
     assert tinyrnn.decoding.sample(tinyrnn.Tensor(table), temperature=0).tolist() == [1, 2, 3, 3]
+
+
+def test_checks_of_a_fit_that_ends_by_an_exception_are_dropped(counted):
+    class Stop(tinyrnn.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            raise KeyboardInterrupt
+
+    wrong = Sequential([Input((T,)), Embedding(3, 2), LSTM(2), Dense(1)])
+    wrong.compile("sgd", "mse")
+    with pytest.raises(KeyboardInterrupt):
+        wrong.fit(np.full((B, T), 9), np.zeros((B, 1), "float32"), verbose=0, callbacks=[Stop()])
+    other = Sequential([Input((T, F)), LSTM(2)])
+    assert other.predict(SEQUENCES, verbose=0).shape == (B, 2)
+
+
+def test_a_label_with_a_fraction_is_not_the_class_to_ignore(gpu):
+    p = gpu.asarray(np.full((2, 3), 1 / 3, "float32"))
+    labels = gpu.asarray(np.array([0.5, 1.0], "float32"))
+    losses.sparse_categorical_crossentropy(labels, p, ignore_class=0)
+    with pytest.raises(ValueError, match=r"expected whole numbers as labels, found 0\.5"):
+        backend.to_host(p)

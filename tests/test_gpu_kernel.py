@@ -1,6 +1,7 @@
 """The recurrent kernels of the GPU against the definition: by value, outputs and every gradient."""
 
 import gc
+import weakref
 
 import numpy as np
 import nvrtc
@@ -13,6 +14,7 @@ from tinyrnn.autograd import Tensor, grad, no_grad
 from tinyrnn.layers import GRU, LSTM
 from tinyrnn.recurrent import cells, gpu, persistent, stepwise
 from tinyrnn.recurrent.projection import Projection
+from tinyrnn.recurrent.trace import TraceError
 
 WAYS = ["persistent", "partly held", "stepwise"]
 
@@ -143,13 +145,56 @@ def test_launches_of_each_step_are_recorded_once_and_repeated(standin, monkeypat
         inputs = draw_inputs(cell, 3, 6, 5, k, "float64")
         mask = rng.random((3, 6)) < 0.7
         compare(standin, cell, inputs, mask, None, False, "all", 1e-10)
-        gc.collect()  # what the sequence has borrowed is free again
     assert len(graphs) == 6  # forward and back, from the second time on
     assert len({id(graph) for graph in graphs}) == 2
     monkeypatch.setenv("TINYRNN_CUDA_GRAPHS", "0")
     compare(standin, cell, draw_inputs(cell, 3, 4, 5, 0, "float64"), None, None, False, "all", 1e-10)
     compare(standin, cell, draw_inputs(cell, 3, 4, 5, 1, "float64"), None, None, False, "all", 1e-10)
     assert len(graphs) == 6
+
+
+def test_buffers_of_other_shapes_go_without_the_garbage_collector(standin, monkeypatch):
+    choose_way("stepwise", monkeypatch)
+    alive, make = weakref.WeakSet(), stepwise.Buffers.__init__
+    monkeypatch.setattr(
+        stepwise.Buffers, "__init__", lambda self, form: (alive.add(self), make(self, form))[1]
+    )
+    gc.disable()
+    try:
+        for length in range(1, 15):
+            compare(standin, cells.LSTM(), draw_inputs(cells.LSTM(), 2, length, 3, 0, "float64"), *LAST)
+    finally:
+        gc.enable()
+    assert len(alive) <= 8
+    stepwise.release()
+    assert not alive
+
+
+LAST = None, None, False, "last state", 1e-10
+
+
+def test_little_shared_memory(standin, monkeypatch):
+    """As on the oldest GPUs: fewer teams share a product."""
+    choose_way("stepwise", monkeypatch)
+    monkeypatch.setattr(gpu, "most_shared", lambda xp: 64 << 10)
+    standin.device_properties.update(sharedMemPerBlockOptin=64 << 10)
+    cell = cells.LSTM()
+    compare(standin, cell, draw_inputs(cell, 3, 4, 5, 0, "float64"), None, np.full((4, 3, 5), 2.0), *LAST[2:])
+
+
+def test_gates_that_fit_into_no_block(standin, monkeypatch):
+    class Wide(cells.Cell):
+        gates = tuple(f"g{k}" for k in range(65))
+
+        def step(self, x, r, s, p):
+            return ops.tanh(sum(getattr(x, g) + getattr(r, g) for g in self.gates))
+
+    choose_way("stepwise", monkeypatch)
+    U = standin.asarray(np.zeros((2, 130)))
+    expected = ("array", "65 gates are too many for a block of this GPU")
+    assert recurrent.choose(Wide(), "auto", U) == expected
+    with pytest.raises(TraceError, match="kernel='gpu' cannot run a Wide: 65 gates are too many"):
+        recurrent.choose(Wide(), "gpu", U)
 
 
 def test_sequences_at_the_same_time_do_not_share_memory(device_library, way):
@@ -242,7 +287,7 @@ def test_what_fits_into_a_block(name, units, dtype, most, fits):
 
 needs_nvrtc = pytest.mark.skipif(nvrtc.missing() != "", reason=nvrtc.missing())
 BUILT_IN = ["SimpleRNN", "LSTM", "GRU", "GRU, reset before"]
-LARGE = [("LSTM", 128, "float32"), ("LSTM", 80, "float64"), ("SimpleRNN", 128, "float32")]
+LARGE = [(name, "largest", dtype) for name in BUILT_IN for dtype in ("float32", "float64")]
 SMALL = [(name, 20, "float32") for name in CELLS] + [(name, 20, "float64") for name in BUILT_IN]
 
 
@@ -251,8 +296,10 @@ SMALL = [(name, 20, "float32") for name in CELLS] + [(name, 20, "float64") for n
 @pytest.mark.parametrize(("name", "units", "dtype"), LARGE + SMALL)
 def test_all_steps_compile_for(arch, name, units, dtype):
     cell = CELLS[name]()
-    code = gpu.Code(cell)
-    fitted = code.fitted(units, dtype, A100)
+    code, most = gpu.Code(cell), A100 if arch == "sm_80" else H100
+    if units == "largest":
+        units = max(n for n in range(1, 1025) if code.fitted(n, dtype, most))
+    fitted = code.fitted(units, dtype, most)
     check(persistent.Persistent(code.step, fitted, units, dtype, code.late > 0).code, arch, fitted.threads)
 
 

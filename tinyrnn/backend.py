@@ -15,7 +15,8 @@ import os
 import random
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
@@ -201,7 +202,8 @@ def array_module(*arrays: Any) -> ModuleType:
     if len(found) == 2:
         raise TypeError(
             "arrays of the host and of the device in one operation: a model computes where it was made, so "
-            "make or load it after set_device; single arrays are moved by backend.to_device and to_host"
+            "make or load it after set_device; a constant becomes an array of the device by "
+            "Tensor(constant), and backend.to_device and to_host move single arrays"
         )
     return cupy if found == {True} else np
 
@@ -290,6 +292,16 @@ def check_now() -> None:
     for ok, (_, error) in zip(flags, waiting, strict=True):
         if not ok:
             raise error()
+
+
+@contextmanager
+def dropped_checks() -> Iterator[None]:
+    """Context after whose end by an exception nothing waits to be checked: it would surface elsewhere."""
+    try:
+        yield
+    except BaseException:
+        _checks.waiting = []
+        raise
 
 
 # --- randomness -------------------------------------------------------------------------------------------

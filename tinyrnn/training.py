@@ -12,7 +12,7 @@ import numpy as np
 
 from tinyrnn import losses, metrics, optimizers
 from tinyrnn.autograd import Tensor, no_grad
-from tinyrnn.backend import new_generator, on_device, to_host
+from tinyrnn.backend import dropped_checks, new_generator, on_device, to_host
 from tinyrnn.blas import quiet_blas
 from tinyrnn.callbacks import CallbackList, History
 from tinyrnn.callbacks.logs import Logs, as_logs
@@ -22,6 +22,7 @@ from tinyrnn.layers.base import penalties, warn_old_spelling
 from tinyrnn.naming import custom_object, serialize, warn_user
 from tinyrnn.nest import leaves, map_leaves
 from tinyrnn.ops import to_array
+from tinyrnn.recurrent.gpu import release
 from tinyrnn.resuming import go_on
 
 __all__ = ["Trainer"]
@@ -347,7 +348,7 @@ class Trainer:
         self.stop_training = self._warned_loss = False
         self.in_training, self.resume_from = (batches, callbacks), None
         try:
-            with quiet_blas, closing(callbacks):
+            with quiet_blas, dropped_checks(), closing(callbacks):
                 callbacks.on_train_begin()
                 if self.resume_from is not None:
                     initial_epoch = self.resume_from["epoch"]
@@ -393,7 +394,7 @@ class Trainer:
         self._check_compiled("evaluate")
         batches = make_batches(x, y, sample_weight, batch_size=batch_size, steps=steps)
         callbacks = self._callback_list(callbacks, verbose, batches)
-        with quiet_blas, closing(callbacks):
+        with quiet_blas, dropped_checks(), closing(callbacks):
             return _returned(self._test_epoch(batches, callbacks), return_dict)
 
     def predict(
@@ -426,7 +427,7 @@ class Trainer:
         batches = make_batches(x, batch_size=batch_size, steps=steps)
         callbacks = self._callback_list(callbacks, verbose, batches)
         parts = []
-        with quiet_blas, closing(callbacks):
+        with quiet_blas, dropped_checks(), closing(callbacks):
             callbacks.on_predict_begin()
             for step, data in batches.epoch():
                 callbacks.on_predict_batch_begin(step)
@@ -595,6 +596,7 @@ class Trainer:
     def _give_back(self, error: MemoryError) -> None:
         """Let go of what the step that failed has taken: its graph, also where the traceback holds it."""
         clear_frames(error.__traceback__)
+        release()
         self._call_losses = []
         for w in self.trainable_weights:
             w.grad = None

@@ -16,7 +16,7 @@ struct Labels {
     // The class of a row; -1 for one to ignore. What is no class is the nearest one.
     INLINE Index of(Index row) const {
         const Index id = (Index)ids[row];
-        if (ignores && id == ignore) return -1;
+        if (ignores && id == ignore && ids[row] == Label(ignore)) return -1;  // and no fraction
         return id < 0 ? 0 : id < width ? id : width - 1;
     }
     INLINE bool fits(Index row) const { return of(row) < 0 || ids[row] == Label(of(row)); }

@@ -88,10 +88,19 @@ def choose(cell: Cell, kernel: str = "auto", U: Any = None) -> Choice:
             raise TraceError(f"kernel={kernel!r} cannot run a {type(cell).__name__}: {error}") from error
         return Choice("unrolled", f"no kernel can be derived from {type(cell).__name__}: {error}")
     if here == "gpu" and kernel != "array":
-        return Choice("gpu", gpu.describe(cell, ops.to_array(U)))
+        return _on_gpu(cell, kernel, ops.to_array(U))
     if kernel != "auto":
         return Choice(kernel, "asked for")
     return Choice("cpu", "compiled from the cell's equations: the fastest on a CPU")
+
+
+def _on_gpu(cell: Cell, kernel: str, U: Any) -> Choice:
+    try:
+        return Choice("gpu", gpu.describe(cell, U))
+    except TraceError as error:
+        if kernel != "auto":
+            raise TraceError(f"kernel={kernel!r} cannot run a {type(cell).__name__}: {error}") from error
+        return Choice("array", str(error))
 
 
 def run(

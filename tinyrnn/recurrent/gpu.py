@@ -18,10 +18,10 @@ from tinyrnn.recurrent.emit_cuda import emit_step
 from tinyrnn.recurrent.persistent import Fit, Persistent, fit, most_shared
 from tinyrnn.recurrent.projection import Projection
 from tinyrnn.recurrent.sequence import Run
-from tinyrnn.recurrent.stepwise import Stepwise
-from tinyrnn.recurrent.trace import per_cell, trace
+from tinyrnn.recurrent.stepwise import Stepwise, release, threads_that_fit
+from tinyrnn.recurrent.trace import TraceError, per_cell, trace
 
-__all__ = ["backward", "compiled", "describe", "forward"]
+__all__ = ["backward", "compiled", "describe", "forward", "release"]
 
 
 class Code:
@@ -41,15 +41,19 @@ class Code:
         self._ways: dict[tuple, Persistent | Stepwise] = {}
 
     def way(self, cell: Cell, U: Any, drops: bool = False) -> Persistent | Stepwise:
-        """Return how to run a layer with the recurrent kernel `U`."""
+        """Return how to run a layer with the recurrent kernel `U`; a TraceError if there is no way."""
         xp, units = array_module(U), len(U)
         key = xp, units, U.dtype, drops
         if key not in self._ways:
-            fitted = self.fitted(units, U.dtype, most_shared(xp))
+            most = most_shared(xp)
+            fitted = self.fitted(units, U.dtype, most)
             if fitted is not None:
                 self._ways[key] = Persistent(self.step, fitted, units, U.dtype, self.late > 0)
             else:
-                self._ways[key] = Stepwise(cell, self.step, U.dtype, drops)
+                threads = threads_that_fit(cell, U.dtype, most)
+                if threads is None:
+                    raise TraceError(f"{self.gates} gates are too many for a block of this GPU")
+                self._ways[key] = Stepwise(cell, self.step, U.dtype, drops, threads)
         return self._ways[key]
 
     def fitted(self, units: int, dtype: Any, most: int) -> Fit | None:
@@ -61,7 +65,7 @@ compiled = per_cell(Code)
 
 
 def describe(cell: Cell, U: Any) -> str:
-    """Return in words how a layer with the recurrent kernel `U` runs."""
+    """Return in words how a layer with the recurrent kernel `U` runs; a TraceError if there is no way."""
     way = compiled(cell).way(cell, U)
     if isinstance(way, Persistent):
         return f"all time steps in one launch: a recurrent kernel of {len(U)} units fits into a block"

@@ -56,7 +56,8 @@ def fit(gates: int, units: int, others: int, dtype: Any, most_shared: int) -> Fi
     threads = _up(columns, 32)
     if threads > _MOST_THREADS:
         return None
-    registers = min(_REGISTERS // threads // 8 * 8, _MOST_REGISTERS) // (size // 4) - others
+    registers = _REGISTERS // _up(threads, 128)  # a multiprocessor has four parts, each with its warps
+    registers = min(registers // 8 * 8, _MOST_REGISTERS) // (size // 4) - others
     held = min(max(registers, 0) // lanes * lanes, padded)
     shared = size * (gates * padded + columns + (padded - held) * threads)
     return Fit(threads, held, shared) if shared <= most_shared else None

@@ -3,7 +3,8 @@
 // needs: product and step are one launch. Its threads form teams that share the depth of the product; each
 // thread of a team has 4 x 4 numbers of the tile.
 //
-// Before this text stands what emit_cuda.py prints, and DROPS: whether there are `factors`. For the layout of
+// Before this text stands what emit_cuda.py prints, DROPS: whether there are `factors`, and
+// MOST_THREADS: how many a block should have. For the layout of
 // the arrays see persistent.cu; in addition
 //
 // kernel   units, gates, units     states, d_states   states, batch, units; in place, from step to step
@@ -19,7 +20,7 @@ template <int COUNT>  // of gates that are multiplied
 struct Tile {
     static constexpr int COLUMNS = COUNT * TILE_UNITS;
     static constexpr int TEAM = TILE_ROWS / 4 * COLUMNS / 4;
-    static constexpr int TEAMS = TEAM < 256 ? 256 / TEAM : 1;
+    static constexpr int TEAMS = TEAM < MOST_THREADS ? MOST_THREADS / TEAM : 1;
     static constexpr int THREADS = TEAM * TEAMS;
 };
 

@@ -22,11 +22,37 @@ from tinyrnn.recurrent.cells import Cell
 from tinyrnn.recurrent.emit_cuda import StepSource
 from tinyrnn.recurrent.sequence import Gradients, Run
 
-__all__ = ["Stepwise"]
+__all__ = ["Stepwise", "release", "threads_that_fit"]
 
 _ROWS, _UNITS, _DEPTH = 32, 8, 16  # of a tile, as in stepwise.cu
 _PITCH = _ROWS + 4
-_THREADS = 256
+_THREADS = (256, 128, 64)  # of a block, by falling preference
+_MOST_THREADS = 1024
+
+
+def threads_that_fit(cell: Cell, dtype: Any, most: int) -> int | None:
+    """Return how many threads a block should have for its shared memory to be at most `most` bytes.
+
+    None if a tile of so many gates fits into no block.
+    """
+    early = len(cell.gates) - len(cell.late_gates)
+    for threads in _THREADS:
+        team, shared = _tile(max(early, len(cell.late_gates)), True, threads, np.dtype(dtype).itemsize)
+        if shared <= most and team <= _MOST_THREADS:
+            return threads
+    return None
+
+
+def _tile(gates: int, apart: bool, most_threads: int, size: int) -> tuple[int, int]:
+    """Return the threads of a block and its shared memory, for a product of so many gates.
+
+    `apart` says whether each gate's kernel multiplies something of its own.
+    """
+    team = _ROWS * _UNITS * gates // 16
+    teams = max(1, most_threads // team)
+    chunk = _DEPTH * (_PITCH * (gates if apart else 1) + _UNITS * gates)
+    results = _ROWS * _UNITS * gates
+    return team * teams, teams * max(chunk, results) * size
 
 
 class Stepwise:
@@ -39,10 +65,12 @@ class Stepwise:
         What was printed for it.
     dtype : dtype
     drops : bool
+    threads : int
+        That a block should have, see `threads_that_fit`.
     """
 
-    def __init__(self, cell: Cell, step: StepSource, dtype: Any, drops: bool):
-        text = f"constexpr bool DROPS = {str(drops).lower()};"
+    def __init__(self, cell: Cell, step: StepSource, dtype: Any, drops: bool, threads: int = _THREADS[0]):
+        text = f"constexpr bool DROPS = {str(drops).lower()};\nconstexpr int MOST_THREADS = {threads};"
         self.code = source(dtype, text, step.text, read_source(Path(__file__).with_name("stepwise.cu")))
         self.step, self.dtype = step, np.dtype(dtype)
         self.gates, self.late = len(cell.gates), len(cell.late_gates)
@@ -50,18 +78,10 @@ class Stepwise:
         tiles = {"forward": (self.late or self.gates, drops), "backward": (early, True)}
         if self.late:
             tiles |= {"forward_late": (early, drops), "backward_late": (self.late, True)}
-        self._kernels = {name: (Kernel(self.code, name), *self._tile(*tile)) for name, tile in tiles.items()}
-
-    def _tile(self, gates: int, apart: bool) -> tuple[int, int]:
-        """Return the threads of a block and its shared memory, for a product of so many gates.
-
-        `apart` says whether each gate's kernel multiplies something of its own.
-        """
-        team = _ROWS * _UNITS * gates // 16
-        teams = max(1, _THREADS // team)
-        chunk = _DEPTH * (_PITCH * (gates if apart else 1) + _UNITS * gates)
-        results = _ROWS * _UNITS * gates
-        return team * teams, teams * max(chunk, results) * self.dtype.itemsize
+        self._kernels = {
+            name: (Kernel(self.code, name), *_tile(*tile, threads, self.dtype.itemsize))
+            for name, tile in tiles.items()
+        }
 
     def launch(self, name: str, batch: int, units: int, *arguments: Any) -> None:
         """Run one kernel on all tiles."""
@@ -95,34 +115,35 @@ class Stepwise:
 
 
 class Recorded:
-    """Launches to be made again and again with the same arguments.
+    """Launches to be made again and again with the same arguments; it does not hold what makes them.
 
     The first time they are simply made, which compiles what they need; the second time they are recorded.
     ``TINYRNN_CUDA_GRAPHS=0`` in the environment keeps them from being recorded.
     """
 
-    def __init__(self, launches: Callable[[], None]):
-        self._launches, self._runs = launches, 0
+    def __init__(self):
+        self._runs = 0
         self._graph: Any = None
 
-    def __call__(self, xp: ModuleType) -> None:
+    def __call__(self, xp: ModuleType, launches: Callable[[], None]) -> None:
         """Make them."""
         self._runs += 1
         if self._graph is None and self._runs > 1 and os.environ.get("TINYRNN_CUDA_GRAPHS") != "0":
-            self._graph = self._record(xp)
+            self._graph = _record(xp, launches)
         if self._graph is None:
-            self._launches()
+            launches()
         else:
             self._graph.launch()
 
-    def _record(self, xp: ModuleType) -> Any:
-        with xp.cuda.Stream(non_blocking=True) as stream:  # the default stream records nothing
-            stream.begin_capture()
-            try:
-                self._launches()
-            finally:
-                graph = stream.end_capture()
-        return graph
+
+def _record(xp: ModuleType, launches: Callable[[], None]) -> Any:
+    with xp.cuda.Stream(non_blocking=True) as stream:  # the default stream records nothing
+        stream.begin_capture()
+        try:
+            launches()
+        finally:
+            graph = stream.end_capture()
+    return graph
 
 
 class Form(NamedTuple):
@@ -191,7 +212,7 @@ class Buffers:
         self.d_rz = self.d_xz if way.step.joint else new(batch, length, gates * units, there=form.keep)
         self.d_states = new(form.states, batch, units, there=form.keep)
         self.d_params = new(batch, form.params, units, there=form.keep and form.params > 0)
-        self._forward, self._backward = Recorded(self._launch_forward), Recorded(self._launch_backward)
+        self._forward, self._backward = Recorded(), Recorded()
 
     def fill(self, run: Run) -> None:
         """Copy in what a sequence begins with."""
@@ -212,11 +233,11 @@ class Buffers:
 
     def forward(self) -> None:
         """Run all steps, from `first` and `states` on."""
-        self._forward(self.form.xp)
+        self._forward(self.form.xp, self._launch_forward)
 
     def backward(self) -> None:
         """Go back through all steps, from `d_states` on, which in the end belong to the initial states."""
-        self._backward(self.form.xp)
+        self._backward(self.form.xp, self._launch_backward)
 
     def _launch_forward(self) -> None:
         way, batch, length, units = self.form.way, self.form.batch, self.form.length, self.form.units
@@ -245,6 +266,11 @@ class Buffers:
 
 
 _free: deque[Buffers] = deque(maxlen=8)  # the oldest goes first; its methods need no lock
+
+
+def release() -> None:
+    """Let go of the buffers that nobody uses."""
+    _free.clear()
 
 
 class Borrowed:
