@@ -7,6 +7,7 @@ the next one for a while, which comes soon in a training; then they sleep.
 from __future__ import annotations
 
 import atexit
+import functools
 import os
 import threading
 from collections import deque
@@ -76,13 +77,14 @@ def split(weights: np.ndarray, parts: int, multiple: int = 1) -> list[tuple[int,
     return [(lo, min(hi, len(weights))) for lo, hi in pairs if lo < min(hi, len(weights))]
 
 
+@functools.lru_cache(maxsize=256)
 def ranges(rows: int, parts: int, multiple: int = 1) -> np.ndarray:
     """Return ranges of about equally many rows, at least one.
 
     Returns
     -------
     (ranges, 2) array of int
-        All but the last of whole blocks of `multiple` rows.
+        All but the last of whole blocks of `multiple` rows. Not to be written into: it is wanted again.
     """
     each = max(1, -(-rows // (parts * multiple))) * multiple
     return np.array([(lo, min(lo + each, rows)) for lo in range(0, max(rows, 1), each)], np.intp)

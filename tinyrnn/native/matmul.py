@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
-
 import numpy as np
 
 from tinyrnn.native import own
 from tinyrnn.native.jit import LANES
 from tinyrnn.native.memory import clear, copy, empty, read, writers
-from tinyrnn.native.product import product, provide
-from tinyrnn.native.team import parallel
+from tinyrnn.native.product import PANEL, parallel_for, product
 
 __all__ = ["multiply"]
 
 _ROWS, _DEPTH = np.intp(256), np.intp(256)  # of A at once: it stays in the L2 cache, a panel of B in L1
-_PANEL = np.intp(8)
 _ZERO = np.intp(0)
 _write = writers[0]
 
@@ -35,11 +30,11 @@ def _multiply(part, ranges, out, width, a, a_row, a_k, b, packed_b, columns, dep
         n = min(_DEPTH, depth - k)
         for i in range(lo, hi, _ROWS):
             m = min(_ROWS, hi - i)
-            for p in range(0, m if a_row == 1 else 0, _PANEL):
+            for p in range(0, m if a_row == 1 else 0, PANEL):
                 for j in range(n):
-                    at, source = p * n + j * _PANEL, i + p + (k + j) * a_k
-                    if p + _PANEL <= m:
-                        for r in range(_PANEL):
+                    at, source = p * n + j * PANEL, i + p + (k + j) * a_k
+                    if p + PANEL <= m:
+                        for r in range(PANEL):
                             _write(packed, at + r, read(a, source + r))
                     else:
                         copy(packed, at, a, source, m - p)
@@ -54,22 +49,16 @@ def _multiply(part, ranges, out, width, a, a_row, a_k, b, packed_b, columns, dep
                     for j in range(n):
                         copy(panel, j * row, b, (k + j) * columns + v, filled)
                 if a_row == 1:
-                    for p in range(0, m, _PANEL):
+                    for p in range(0, m, PANEL):
                         product(
-                            out, (i + p) * width + v, width, packed, p * n, a_row, _PANEL, right, at, vector,
-                            row, min(_PANEL, m - p), vectors, n, lanes,
+                            out, (i + p) * width + v, width, packed, p * n, a_row, PANEL, right, at, vector,
+                            row, min(PANEL, m - p), vectors, n, lanes,
                         )  # fmt: skip
                 else:
                     product(
                         out, i * width + v, width, a, i * a_row + k * a_k, a_row, a_k, right, at, vector, row,
                         m, vectors, n, lanes,
                     )  # fmt: skip
-
-
-@functools.cache
-def _compiled(dtype: np.dtype) -> Callable:
-    provide(dtype.type)
-    return parallel(_multiply)
 
 
 def multiply(mailbox: np.ndarray, ranges: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -93,7 +82,7 @@ def multiply(mailbox: np.ndarray, ranges: np.ndarray, a: np.ndarray, b: np.ndarr
     turned = b.flags.f_contiguous and not b.flags.c_contiguous
     right = _packed(b, width, lanes) if turned else b
     flat = [own(part).reshape(-1) for part in (left, right)]
-    _compiled(a.dtype)(
+    parallel_for(a.dtype, _multiply)(
         mailbox, len(ranges), ranges, out.reshape(-1), width, flat[0], a_row, a_k, flat[1], turned,
         columns, len(b), lanes,
     )  # fmt: skip

@@ -68,36 +68,59 @@ def _make_writer(k: int) -> Callable:
 def _move_code(adds: bool) -> Callable:
     """Return what generates a loop ``to = source``, or ``to +=``, over n neighbouring numbers of each.
 
-    With two arguments more the source is multiplied with neighbouring factors.
+    With two arguments more the source is multiplied with neighbouring factors. What does not fill a vector
+    at the end is one masked vector: units and features are rarely a power of two.
     """
 
     def generate(context, builder, signature, args):
         to, to_at, source, source_at, n, *factor = args
-        scalar = context.get_value_type(signature.args[0].dtype)
+        number = context.get_value_type(signature.args[0].dtype)
         lanes = LANES[np.dtype(signature.args[0].dtype.name)]
+        vector, size = ir.VectorType(number, lanes), VECTOR_BYTES // lanes
         whole = builder.and_(n, n.type(-lanes))
-        size = VECTOR_BYTES // lanes
 
-        def part(start, stop, step, kind):
+        def part(k, load, store):
             def place(array_type, array, index):
                 pointer = address(context, builder, array_type, array, builder.add(index, k))
-                return builder.bitcast(pointer, kind.as_pointer())
+                return builder.bitcast(pointer, vector.as_pointer())
 
-            with cgutils.for_range_slice(builder, start, stop, n.type(step)) as (k, _):
-                there = place(signature.args[0], to, to_at)
-                value = builder.load(place(signature.args[2], source, source_at), align=size)
-                if factor:
-                    by = builder.load(place(signature.args[5], *factor), align=size)
-                    value = builder.fmul(value, by)
-                if adds:
-                    value = builder.fadd(builder.load(there, align=size), value)
-                builder.store(value, there, align=size)
+            there = place(signature.args[0], to, to_at)
+            value = load(place(signature.args[2], source, source_at))
+            if factor:
+                value = builder.fmul(value, load(place(signature.args[5], *factor)))
+            store(builder.fadd(load(there), value) if adds else value, there)
 
-        part(n.type(0), whole, lanes, ir.VectorType(scalar, lanes))
-        part(whole, n, 1, scalar)
+        with cgutils.for_range_slice(builder, n.type(0), whole, n.type(lanes)) as (k, _):
+            part(k, lambda p: builder.load(p, align=size), lambda v, p: builder.store(v, p, align=size))
+        with builder.if_then(builder.icmp_signed("<", whole, n)):
+            part(whole, *_masked(builder, vector, size, builder.sub(n, whole)))
         return context.get_dummy_value()
 
     return generate
+
+
+def _masked(builder: ir.IRBuilder, vector: ir.VectorType, size: int, n: Any) -> tuple[Callable, Callable]:
+    """Return how to load and to store the first n numbers of a vector, zeros being loaded for the others."""
+    lanes, index = vector.count, ir.VectorType(n.type, vector.count)
+    one = builder.insert_element(ir.Constant(index, ir.Undefined), n, ir.IntType(32)(0))
+    spread = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
+    limit = builder.shuffle_vector(one, ir.Constant(index, ir.Undefined), spread)
+    mask = builder.icmp_signed("<", ir.Constant(index, list(range(lanes))), limit)
+    alignment, zero = ir.IntType(32)(size), ir.Constant(vector, [0.0] * lanes)
+
+    def intrinsic(way, result, *kinds):
+        name = f"llvm.masked.{way}.v{lanes}f{8 * size}.p0"
+        return builder.module.declare_intrinsic(name, (), ir.FunctionType(result, kinds))
+
+    def load(p):
+        kinds = p.type, alignment.type, mask.type, vector
+        return builder.call(intrinsic("load", vector, *kinds), [p, alignment, mask, zero])
+
+    def store(value, p):
+        kinds = vector, p.type, alignment.type, mask.type
+        return builder.call(intrinsic("store", ir.VoidType(), *kinds), [value, p, alignment, mask])
+
+    return load, store
 
 
 def _make_mover(adds: bool) -> Callable:

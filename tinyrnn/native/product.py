@@ -1,9 +1,14 @@
-"""Products of matrices in registers: the one piece of dense arithmetic that the compiled loops need."""
+"""Products of matrices in registers: the one piece of dense arithmetic that the compiled loops need.
+
+They are compiled once for a type of float, and called by name (`provide`).
+"""
 
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from llvmlite import ir
@@ -14,9 +19,10 @@ from numba.extending import intrinsic
 from numba.np.numpy_support import from_dtype
 
 from tinyrnn.native.jit import LANES, VECTOR_BYTES, call_shared, entry, share
-from tinyrnn.native.memory import address
+from tinyrnn.native.memory import address, copy, read, writers
+from tinyrnn.native.team import parallel
 
-__all__ = ["product", "provide"]
+__all__ = ["PANEL", "parallel_for", "product", "provide", "transposed_product"]
 
 
 def _make_tile(rows: int, vectors: int) -> Callable:
@@ -120,26 +126,89 @@ def _product(c, c_at, c_row, a, a_at, a_row, a_k, b, b_at, b_vector, b_k, rows, 
             _low(c, c_i + v * lanes, c_row, a, a_i, a_row, a_k, b, b_v, b_vector, b_k, depth)
 
 
-@functools.cache
-def provide(number: type) -> str:
-    """Compile the product for one type of float, and return its name (see `share`)."""
-    array, index = types.Array(from_dtype(np.dtype(number)), 1, "C"), types.int64
-    name = f"tinyrnn_product_{np.dtype(number).name}"
-    share(_product, (array, index, index, array, index, index, index, array, *[index] * 7), name)
-    return name
+_providers: list[Callable[[str], str]] = []  # in an order in which they can be compiled
 
 
-@intrinsic
-def product(
-    typing_context, c, c_at, c_row, a, a_at, a_row, a_k, b, b_at, b_vector, b_k, rows, vectors, depth, lanes
+def _by_name(compiled: Any, arguments: str) -> Any:
+    """Return what other compiled code calls, so that `compiled` is compiled once: see `share`.
+
+    `arguments` has an ``a`` for every flat array of numbers, an ``i`` for every index.
+    """
+
+    def kinds(array):
+        return tuple(array if letter == "a" else types.int64 for letter in arguments)
+
+    @functools.cache
+    def provide_one(dtype):
+        name = f"tinyrnn{compiled.py_func.__name__}_{dtype}"
+        share(compiled, kinds(types.Array(from_dtype(np.dtype(dtype)), 1, "C")), name)
+        return name
+
+    def call(typing_context, *given):
+        array = types.Array(given[0].dtype, 1, "C")
+        if any(letter == "a" and found != array for letter, found in zip(arguments, given, strict=True)):
+            raise TypingError(f"{compiled}: expected flat arrays of one type, found {given}")
+
+        def generate(context, builder, signature, args):
+            return call_shared(context, builder, provide_one(array.dtype.name), signature, args)
+
+        return types.void(*kinds(array)), generate
+
+    context = inspect.Parameter("typing_context", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    parameters = inspect.signature(compiled.py_func).parameters.values()
+    call.__signature__ = inspect.Signature([context, *parameters])  # Numba wants to know how many
+    _providers.append(provide_one)
+    return intrinsic(call)
+
+
+product = _by_name(_product, "aiiaiiiaiiiiiii")
+
+PANEL = np.intp(8)  # numbers of a row of A that `transposed_product` packs together
+
+
+@entry
+def _transposed_product(
+    c, c_at, c_row, a, a_at, a_row, b, b_at, b_row, packed, panel, rows, depth, vectors, lanes
 ):
-    """Call `_product`."""
-    index, flat = types.int64, types.Array(c.dtype, 1, "C")
-    if (c, a, b) != (flat, flat, flat):
-        raise TypingError(f"product: expected three flat arrays of one type, found {c}, {a}, {b}")
-    signature = types.void(c, index, index, a, index, index, index, b, *[index] * 7)
+    """Add the product of A transposed and B to C: a sum over many rows.
 
-    def generate(context, builder, signature, args):
-        return call_shared(context, builder, provide(np.dtype(c.dtype.name).type), signature, args)
+    A is (rows, depth), B is (rows, vectors * lanes). C has a row for each column of A, and after them up to
+    ``PANEL - 1`` more that get any value. A and B are packed first: rows far apart in memory would drive each
+    other out of the cache. `packed` has room for ``rows * (depth + PANEL)`` numbers, `panel` for ``rows * 2 *
+    lanes``.
+    """
+    for k in range(0, depth, PANEL):
+        n = min(PANEL, depth - k)
+        for i in range(rows):
+            to, source = k * rows + i * PANEL, a_at + i * a_row + k
+            if n == PANEL:
+                for j in range(PANEL):
+                    _write(packed, to + j, read(a, source + j))
+            else:
+                copy(packed, to, a, source, n)
+    for v in range(0, vectors, 2):
+        n = min(2, vectors - v)
+        for i in range(rows):
+            copy(panel, i * 2 * lanes, b, b_at + i * b_row + v * lanes, n * lanes)
+        for k in range(0, depth, PANEL):
+            product(
+                c, c_at + k * c_row + v * lanes, c_row, packed, k * rows, 1, PANEL, panel, 0, lanes,
+                2 * lanes, PANEL, n, rows, lanes,
+            )  # fmt: skip
 
-    return signature, generate
+
+_write = writers[0]
+transposed_product = _by_name(_transposed_product, "aiiaiiaiiaaiiii")
+
+
+def provide(number: type) -> None:
+    """Share the products for one type of float: before code that calls them is read from disk."""
+    for provide_one in _providers:
+        provide_one(np.dtype(number).name)
+
+
+@functools.cache
+def parallel_for(dtype: np.dtype, function: Callable) -> parallel:
+    """Return `function`, which calls products, as one that is `parallel` for arrays of one type of float."""
+    provide(dtype.type)
+    return parallel(function)

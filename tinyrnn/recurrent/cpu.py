@@ -10,32 +10,54 @@ back needs stands on a *tape*, see `layout.py`; the loop itself is in `loop.py`.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from tinyrnn import blas, threads
+from tinyrnn import threads
 from tinyrnn.native import own
 from tinyrnn.native.files import load
 from tinyrnn.recurrent.cells import Cell
+from tinyrnn.recurrent.columns import Columns
 from tinyrnn.recurrent.emit_loops import emit_loops
 from tinyrnn.recurrent.layout import lay_out
-from tinyrnn.recurrent.packing import Places, from_columns, pack, pack_transposed, to_columns, unpack
 from tinyrnn.recurrent.projection import Projection
 from tinyrnn.recurrent.trace import per_cell, trace
-from tinyrnn.recurrent.workspace import Workspace, empty
+from tinyrnn.recurrent.workspace import Workspace
 
 __all__ = ["backward", "compiled", "forward"]
 
 _SMALL = 100_000  # multiplications that take one thread as long as it takes to call another
 _STEP = 60  # what the rest of a step costs for each gate and unit, in multiplications
+_SMALL_KERNEL = 30_000  # numbers that one thread packs in about the time in which another is called
+
+
+@dataclass
+class Loops:
+    """The compiled functions of a cell for one type of float: its own, and those that all cells share.
+
+    Attributes
+    ----------
+    lanes : int
+        Of a vector, in numbers.
+    spare : int
+        Rows that the gradient of a kernel has beside the kernel's; the last is the gradient of the biases.
+    """
+
+    forward: Callable
+    backward: Callable
+    pack: Callable
+    pack_transposed: Callable
+    project: Callable
+    project_back: Callable
+    lanes: int
+    spare: int
 
 
 class Code:
-    """The compiled functions of a cell, by float type, and where its values stand.
+    """The compiled functions of a cell, and where its values stand.
 
     Raises
     ------
@@ -47,32 +69,22 @@ class Code:
         formulas = trace(cell)
         self.name = type(cell).__name__
         self.layout = lay_out(cell, formulas)
-        self.gate_of = np.array(self.layout.gate_numbers(cell), np.intp)
-        columns = [
-            (int(self.gate_of[c]), of_x, of_r)
-            for first, count, of_x, of_r, _ in self.layout.groups
-            for c in range(first, first + count)
-        ]
-        self.places = Places.of(columns, len(cell.gates))
+        self.columns = Columns(self.layout.gate_numbers(cell), self.layout.groups, len(cell.gates))
         self._sources = {
             np.dtype(kind): emit_loops(cell, formulas, self.layout, kind) for kind in ("float32", "float64")
         }
-        self._names = {dtype: f"{self.name}_{dtype.name}" for dtype in self._sources}
-        self._known: dict[tuple, Any] = {}  # by sizes: small, but wanted in every step
+        self._loops: dict[np.dtype, Loops] = {}
 
-    def loops(self, dtype: np.dtype) -> ModuleType:
-        """Return the generated module for one float type."""
-        return load(self._sources[dtype], self._names[dtype])
+    def loops(self, dtype: np.dtype) -> Loops:
+        """Return the functions for one type of float."""
+        if dtype not in self._loops:
+            from tinyrnn.native import jit, packing, product, table
 
-    def groups(self, features: int, units: int) -> np.ndarray:
-        """Return the groups of columns (see `loop.py`) for a kernel of so many rows of W and of U."""
-        if (features, units) not in self._known:
-            found = [
-                (first, count, 0 if of_x else features, features + units if of_r else features, late)
-                for first, count, of_x, of_r, late in self.layout.groups
-            ]
-            self._known[features, units] = np.array(found, np.intp)
-        return self._known[features, units]
+            own = load(self._sources[dtype], f"{self.name}_{dtype.name}")
+            shared = packing.pack, packing.pack_transposed, table.project, table.project_back
+            shared = [product.parallel_for(dtype, function) for function in shared]
+            self._loops[dtype] = Loops(own.forward, own.backward, *shared, jit.LANES[dtype], product.PANEL)
+        return self._loops[dtype]
 
 
 compiled = per_cell(Code)
@@ -86,21 +98,24 @@ class Run:
     ----------
     source : array or Projection
         What came in.
-    width, lanes : int
-        Of a column, in numbers: the units, filled up to whole vectors; of a vector.
-    x : (batch, length, features)
+    width : int
+        Of a column, in numbers: the units, filled up to whole vectors.
+    x, W : (batch, length, features), (features, gates * units)
         Of no features if what the input gives is known before the loop.
     index : (batch, length), or empty
         For then: which row of it each step takes.
+    chosen : (rows,) array of int, optional
+        The rows of the table that these are, for a source with ids.
     """
 
     code: Code
+    loops: Loops
     source: Any
     width: int
-    lanes: int
     x: np.ndarray
-    index: np.ndarray
     W: np.ndarray
+    index: np.ndarray
+    chosen: np.ndarray | None
     U: np.ndarray
     params: np.ndarray
     states0: np.ndarray
@@ -108,24 +123,18 @@ class Run:
     drop: np.ndarray
     reverse: bool
     ranges: np.ndarray
-    distinct: np.ndarray | None = None
     outputs: np.ndarray | None = None
-    workspace: Workspace | None = None
+    tape: Workspace | None = None
 
     @property
-    def loops(self) -> ModuleType:
-        """The compiled functions for the type of the numbers."""
-        return self.code.loops(self.U.dtype)
+    def columns(self) -> Columns:
+        """The columns of pre-activations."""
+        return self.code.columns
 
     @property
-    def columns(self) -> int:
-        """How many columns of pre-activations there are."""
-        return len(self.code.gate_of)
-
-    @property
-    def packing(self) -> tuple[Places, int, int]:
-        """What `pack` has to know beside the kernels."""
-        return self.code.places, self.width, self.lanes
+    def row(self) -> int:
+        """How many numbers a row of pre-activations has."""
+        return len(self.columns) * self.width
 
     @property
     def tape_strides(self) -> tuple[int, int]:
@@ -134,7 +143,7 @@ class Run:
         The rows of one time step are neighbours: the loop reads and writes them one after the other.
         """
         step = self.code.layout.slots * self.width
-        return step, self.x.shape[0] * step
+        return step, len(self.x) * step
 
 
 # --- the way forward --------------------------------------------------------------------------------------
@@ -147,57 +156,52 @@ def forward(
 
     In the place of ``xz`` it also takes a `Projection`.
     """
-    run = _prepare(cell, source, U, params, states0, mask, rec_mask, reverse)
-    base = _base(run, b_r)
+    run = _prepare(compiled(cell), source, U, params, states0, mask, rec_mask, reverse)
     batch, length, features = run.x.shape
     units, kind, parts = len(run.U), run.U.dtype, len(run.ranges)
-    run.outputs = empty((batch, length, units), kind)
+    run.outputs = np.empty((batch, length, units), kind)
     final = np.empty_like(run.states0)
+    step, all_rows = strides = run.tape_strides
     if keep:
-        strides = run.tape_strides
-        run.workspace = Workspace((1, length * strides[1]), kind)
-        tapes = run.workspace.array
+        run.tape = Workspace((1, length * all_rows), kind)
     else:
-        strides = 0, 0  # all is written to one place
-        tapes = empty((parts, run.tape_strides[0]), kind)
-    kernel = pack(run.W, run.U, *run.packing)
+        run.tape, strides = Workspace((parts, step), kind), (0, 0)  # all is written to one place
+    base, kernel = _base(run, b_r), _packed(run, run.loops.pack, run.W, run.U)
     run.loops.forward(
-        threads.mailbox(parts), parts, run.ranges, run.reverse, run.width, run.lanes,
-        run.code.groups(features, units), run.code.gate_of, run.x, base, run.index, kernel, run.params,
-        run.states0, run.mask, run.drop, run.outputs, final, tapes, *strides,
+        threads.mailbox(parts), parts, run.ranges, run.reverse, run.width, run.loops.lanes,
+        run.columns.groups(features, units), run.columns.gate_of, run.x, base, run.index, kernel.array,
+        run.params, run.states0, run.mask, run.drop, run.outputs, final, run.tape.array, *strides,
     )  # fmt: skip
     return run.outputs, list(final), run if keep else None
 
 
-def _prepare(cell, source, U, params, states0, mask, rec_mask, reverse) -> Run:
+def _prepare(code, source, U, params, states0, mask, rec_mask, reverse) -> Run:
     """Bring everything to the form that the loops are compiled for."""
-    from tinyrnn.native.jit import LANES
-
-    code, kind = compiled(cell), U.dtype
-    units, lanes = len(U), LANES[kind]
-    width = -(-units // lanes) * lanes
+    kind, units = U.dtype, len(U)
+    loops = code.loops(kind)
+    width = -(-units // loops.lanes) * loops.lanes
     batch, length, _ = source.shape
-    x, W = np.zeros((batch, length, 0), kind), np.zeros((0, U.shape[1]), kind)
-    index, distinct = np.zeros((0, 0), np.intp), None
-    if not isinstance(source, Projection):
-        index = np.arange(batch * length).reshape(batch, length)
-    elif source.ids is None:
+    index, chosen = np.zeros((0, 0), np.intp), None
+    if isinstance(source, Projection) and source.ids is None:
         x, W = own(source.x), own(source.W)
     else:
-        distinct, index = _distinct(source.ids, len(source.x), mask)
+        x, W = np.zeros((batch, length, 0), kind), np.zeros((0, U.shape[1]), kind)
+        if isinstance(source, Projection):
+            chosen, index = _distinct(source.ids, len(source.x), mask)
+        else:
+            index = np.arange(batch * length).reshape(batch, length)
     padded = np.zeros((len(params), width), kind)
     for row, p in zip(padded, params, strict=True):
         row[:units] = p
     steps = batch * length if mask is None else int(mask.sum())
     small = steps * (x.shape[2] + units + _STEP) * U.shape[1] < _SMALL
     return Run(
-        code, source, width, lanes, x, index, W, own(U), padded.reshape(-1),
+        code, loops, source, width, x, W, index, chosen, own(U), padded.reshape(-1),
         states0=np.array(states0),
         mask=np.zeros((0, 0), bool) if mask is None else own(mask),
         drop=_factors(source, x, rec_mask, kind, units),
         reverse=reverse,
         ranges=threads.ranges(batch, 1) if small else _shares(batch, mask),
-        distinct=distinct,
     )  # fmt: skip
 
 
@@ -210,12 +214,12 @@ def _shares(batch: int, mask: Any) -> np.ndarray:
 
 def _distinct(ids: np.ndarray, n: int, mask: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return which of n rows are used in steps that count, and for each id its place among them."""
-    used = np.zeros(n, bool)
+    ids, used = ids.astype(np.intp, copy=False), np.zeros(n, bool)
     used[ids if mask is None else ids[mask]] = True
-    distinct = np.flatnonzero(used)
+    chosen = np.flatnonzero(used)
     place = np.zeros(n, np.intp)
-    place[distinct] = np.arange(len(distinct))
-    return distinct, place[ids]
+    place[chosen] = np.arange(len(chosen))
+    return chosen, place[ids]
 
 
 def _factors(source: Any, x: np.ndarray, rec_mask: Any, kind: np.dtype, units: int) -> np.ndarray:
@@ -232,18 +236,45 @@ def _factors(source: Any, x: np.ndarray, rec_mask: Any, kind: np.dtype, units: i
 
 def _base(run: Run, b_r: Any) -> np.ndarray:
     """Return what the pre-activations start from: biases, or rows that `index` chooses, by column."""
-    source = run.source
+    source, columns = run.source, run.columns
     if not isinstance(source, Projection):
         z = source.reshape(math.prod(source.shape[:2]), source.shape[2])
-        return own(to_columns(z, b_r, run.code.places, run.width)).reshape(-1)
-    zeros = np.zeros((1, run.U.shape[1]), run.U.dtype)
-    bias = to_columns(zeros if source.b is None else source.b[None], b_r, run.code.places, run.width)
-    if source.ids is None:
-        return bias.reshape(-1)
-    z = blas.matmul(source.x[run.distinct], source.W)
-    base = to_columns(z, None, run.code.places, run.width)
-    base += bias
-    return base.reshape(-1)
+        return own(columns.spread(z, b_r, run.width)).reshape(-1)
+    b = np.zeros(run.U.shape[1], run.U.dtype) if source.b is None else own(source.b)
+    bias = columns.spread(b.reshape(1, -1), b_r, run.width).reshape(-1)
+    if run.chosen is None:
+        return bias
+    table, W = own(source.x), own(source.W)
+    kernel = _packed(run, run.loops.pack, W, run.U[:0])
+    base = np.empty(len(run.chosen) * run.row, bias.dtype)
+    ranges = _row_ranges(run)
+    run.loops.project(
+        threads.mailbox(len(ranges)), len(ranges), ranges, base, bias, table, run.chosen, kernel.array,
+        columns.groups(len(W), 0), run.width, run.loops.lanes,
+    )  # fmt: skip
+    return base
+
+
+def _packed(run: Run, pack: Callable, W: np.ndarray, U: np.ndarray) -> Workspace:
+    """Return a joint kernel in the order of one way through the loop."""
+    units, lanes = len(run.U), run.loops.lanes
+    if pack is run.loops.pack:
+        vectors, each = run.row // lanes, (len(W) + len(U)) * lanes
+    else:
+        vectors, each = -(-len(W) // lanes) - (-len(U) // lanes), run.row * lanes
+    out = Workspace((vectors * each,), run.U.dtype)
+    ranges = threads.ranges(vectors, 1 if vectors * each < _SMALL_KERNEL else threads.get_num_threads())
+    pack(
+        threads.mailbox(len(ranges)), len(ranges), ranges, out.array, W, U, run.columns.table, units,
+        run.width, lanes,
+    )  # fmt: skip
+    return out
+
+
+def _row_ranges(run: Run) -> np.ndarray:
+    """Return the chosen rows of the table that each part multiplies."""
+    rows, (features, width) = len(run.chosen), run.source.W.shape
+    return threads.ranges(rows, 1 if rows * features * width < _SMALL else threads.get_num_threads(), 8)
 
 
 # --- the way back -----------------------------------------------------------------------------------------
@@ -256,59 +287,61 @@ def backward(run: Run, d_outputs: Any, d_final: Sequence, with_x: bool = True) -
     without `with_x`.
     """
     batch, length, features = run.x.shape
-    units, kind, parts, places = len(run.U), run.U.dtype, len(run.ranges), run.code.places
+    units, kind, parts = len(run.U), run.U.dtype, len(run.ranges)
     d_x = np.zeros((batch, length, features if with_x else 0), kind)
-    d_states = np.zeros_like(run.states0)
+    d_states = np.zeros(run.states0.shape, kind)
     for row, d in zip(d_states, d_final, strict=True):
         if d is not None:
             row[...] = d
     d_outputs = np.zeros((0, 0, 0), kind) if d_outputs is None else own(d_outputs)
-    # Every step takes a row of its own of pre-activations; only of looked-up ones do parts share rows.
-    shared = not isinstance(run.source, Projection)
-    row = run.columns * run.width
-    if shared:
-        d_bases = np.zeros((1, batch * length * row), kind)
-    else:
-        n_rows = 1 if run.distinct is None else len(run.distinct)
-        space = Workspace((parts, n_rows * row), kind)
-        d_bases = space.array
-    kernels = Workspace((parts, (features + units) * row), kind)
+    table = run.chosen is not None
+    if table:
+        d_bases = Workspace((parts, len(run.chosen) * run.row), kind)
+    else:  # every step has a row of its own of pre-activations, or all have the biases
+        d_bases = Workspace((1, 0 if isinstance(run.source, Projection) else batch * length * run.row), kind)
+        d_bases.array[...] = 0
+    d_kernels = Workspace((parts, features + units + run.loops.spare, run.row), kind)
     d_params = np.zeros((parts, len(run.params)), kind)
-    kernel = pack_transposed(run.W, run.U, *run.packing)
+    kernel = _packed(run, run.loops.pack_transposed, run.W, run.U)
     run.loops.backward(
-        threads.mailbox(parts), parts, run.ranges, run.reverse, run.width, run.lanes,
-        run.code.groups(features, units), run.code.gate_of, run.x, run.index, kernel, run.params,
-        run.states0, run.mask, run.drop, run.outputs, run.workspace.array[0], *run.tape_strides,
-        run.code.layout.late_slot, d_outputs, d_states, with_x and features > 0, d_x, d_bases,
-        kernels.array, d_params,
+        threads.mailbox(parts), parts, run.ranges, run.reverse, run.width, run.loops.lanes,
+        run.columns.groups(features, units), run.columns.gate_of, run.x, run.index, kernel.array, run.params,
+        run.states0, run.mask, run.drop, run.outputs, run.tape.array[0], *run.tape_strides,
+        run.code.layout.late_slot, d_outputs, d_states, with_x and features > 0, d_x, d_bases.array,
+        not table, d_kernels.array.reshape(parts, -1), d_params,
     )  # fmt: skip
-    d_W, d_U = np.zeros_like(run.W), np.zeros_like(run.U)
-    unpack(kernels.array.reshape(parts, run.columns, features + units, run.width), d_W, d_U, places)
-    d_base = d_bases[0]
-    for more in d_bases[1:]:
-        d_base += more
-    d_base = d_base.reshape(len(d_base) // row, row)
-    d_bias = d_base.sum(axis=0, keepdims=True)
-    d_b_r = from_columns(d_bias, places.of_r, places, units)[0]
-    d_params = list(d_params.sum(axis=0).reshape(-1, run.width)[:, :units])
+    columns, of_u = run.columns, slice(features, features + units)
+    d_U = columns.gather(_sum(d_kernels.array[:, of_u]), columns.of_r, units)
+    if table:
+        d_x, d_kernels = _project_back(run, d_bases.array, with_x)
+    d_bias = _sum(d_kernels.array[:, -1:])
+    d_b_r = columns.gather(d_bias, columns.of_r, units)[0]
+    d_params = [d[:units] for d in d_params.sum(axis=0).reshape(-1, run.width)]
     if not isinstance(run.source, Projection):
-        d_source = from_columns(d_base, places.of_x, places, units).reshape(batch, length, -1)
+        d_base = d_bases.array.reshape(batch * length, run.row)
+        d_source = columns.gather(d_base, columns.of_x, units).reshape(batch, length, -1)
     else:
-        if run.distinct is not None:
-            d_x, d_W = _project_back(run, d_base, with_x)
-        d_b = [] if run.source.b is None else [from_columns(d_bias, places.of_x, places, units)[0]]
+        d_W = columns.gather(_sum(d_kernels.array[:, : len(run.source.W)]), columns.of_x, units)
+        d_b = [] if run.source.b is None else [columns.gather(d_bias, columns.of_x, units)[0]]
         d_source = [d_x if with_x else None, d_W, *d_b]
     return d_source, d_U, d_b_r, d_params, list(d_states)
 
 
-def _project_back(run: Run, d_base: np.ndarray, with_x: bool) -> tuple[Any, np.ndarray]:
-    """Return the gradients of the table and of W, from those of the projected distinct rows."""
-    table, W = run.source.x, run.source.W
-    places = run.code.places
-    d_z = from_columns(d_base, places.of_x, places, len(run.U))
-    d_W = blas.matmul(table[run.distinct].T, d_z)
-    if not with_x:
-        return None, d_W
-    d_table = np.zeros_like(table)
-    d_table[run.distinct] = blas.matmul(d_z, W.T)
-    return d_table, d_W
+def _project_back(run: Run, d_bases: np.ndarray, with_x: bool) -> tuple[np.ndarray, Workspace]:
+    """Return the gradient of the table, and what the parts have found for W and the biases."""
+    table, W = own(run.source.x), own(run.source.W)
+    kernel = _packed(run, run.loops.pack_transposed, W, run.U[:0])
+    ranges = _row_ranges(run)
+    d_table = np.empty(table.shape if with_x else (0, table.shape[1]), table.dtype)
+    d_kernels = Workspace((len(ranges), len(W) + run.loops.spare, run.row), table.dtype)
+    run.loops.project_back(
+        threads.mailbox(len(ranges)), len(ranges), ranges, d_bases, table, run.chosen, kernel.array,
+        run.columns.groups(len(W), 0), d_table, d_kernels.array.reshape(len(ranges), -1), run.width,
+        run.loops.lanes,
+    )  # fmt: skip
+    return d_table, d_kernels
+
+
+def _sum(parts: np.ndarray) -> np.ndarray:
+    """Return the sum over the first axis, a new array."""
+    return parts[0] + parts[1] if len(parts) == 2 else parts.sum(axis=0)

@@ -159,7 +159,7 @@ def _loop_backward(cell: Cell, stage: Stage, layout: Layout, slots: Slots, is_la
     loop = _Loop(
         "late_backward" if is_late else "backward_step",
         f"n, width, rows, d, {'' if is_late else 'active, '}tape, at, h, h_at, h_row, d_z, d_z_at, d_z_row, "
-        "new, d_params, params",
+        "new, d_params, params, units",
         {
             "d_at": "i * width" if is_late else "active[i] * width",
             "n_at": "i * width", "t_at": "at[i]", "h_i": "h_at + i * h_row", "z_at": "d_z_at + i * d_z_row",
@@ -187,7 +187,9 @@ def _loop_backward(cell: Cell, stage: Stage, layout: Layout, slots: Slots, is_la
         found = [gradients[s] for s in symbols if s in gradients]
         if found or not is_late:
             value = printer.text(found[0], whole=True) if found else "number(0)"
-            loop.write(array, index, f"read({array}, {index}) + {value}" if is_late else value)
+            if array == "d_z":  # of what fills up a vector the formula may be nan
+                value = f"({value}) if j < units else number(0)"
+            loop.write(array, index, f"read({array}, {index}) + ({value})" if is_late else value)
 
     for k, symbols in enumerate(layout.columns):
         add("d_z", _at("z_at", k), symbols)

@@ -37,12 +37,11 @@ from tinyrnn.native.memory import (
     copy,
     empty,
     prefetch,
-    read,
     scale,
     writers,
     zeros,
 )
-from tinyrnn.native.product import product
+from tinyrnn.native.product import PANEL, product, transposed_product
 from tinyrnn.native.team import parallel
 
 __all__ = ["backward", "forward"]
@@ -59,7 +58,6 @@ write_0 = writers[0]
 ONE = np.intp(1)
 ZERO, EARLY, LAST = np.intp(0), np.intp(0), np.intp(1)
 AHEAD = np.intp(2)  # steps; rows of the batch are far apart, too many for the processor to foresee each one
-PANEL = np.intp(8)  # numbers of a row that are packed together for the gradient of the kernel
 
 
 @inlined
@@ -205,69 +203,44 @@ def multiply_back(
                 add_scaled(d_a, row, temporary, row, depth - features, drop, factors + features)
 
 
-@inlined
-def pack_rows(packed, a, k0, k1, n, depth):
-    """Gather n rows of `a` from k0 to k1, `PANEL` numbers of each together."""
-    for k in range(k0, k1, PANEL):
-        at = (k - k0) * n
-        for i in range(n):
-            if k + PANEL <= k1:
-                for j in range(PANEL):
-                    write_0(packed, at + i * PANEL + j, read(a, i * depth + k + j))
-            else:
-                copy(packed, at + i * PANEL, a, i * depth + k, k1 - k)
-
-
 @jit
 def flush(
-    d_kernel, d_bias, a, v, depth, d_z, d_z_row, groups, gate_of, drop, dropped, packed, panel, batch_rows, n,
-    width, lanes,
+    d_kernel, with_bias, a, v, depth, d_z, d_z_row, groups, gate_of, drop, dropped, packed, panel, batch_rows,
+    n, width, lanes,
 ):  # fmt: skip
-    """Add what n rows, of several time steps, give to the gradients of the joint kernel and the biases.
-
-    Both sides of the product are packed: rows far apart in memory would drive each other out of the cache.
-    """
-    for i in range(n if d_bias.size else 0):
-        add(d_bias, 0, d_z, i * d_z_row, len(gate_of) * width)
+    """Add what n rows, of several time steps, give to the gradients of the joint kernel and the biases."""
+    row = len(gate_of) * width
+    for i in range(n if with_bias else 0):
+        add(d_kernel, (depth + PANEL - 1) * row, d_z, i * d_z_row, row)
     for g in range(len(groups)):
         first, count, k0, k1 = groups[g, 0], groups[g, 1], groups[g, 2], groups[g, 3]
+        left = v if groups[g, 4] else a
+        if drop.size == 0:
+            transposed_product(
+                d_kernel, k0 * row + first * width, row, left, k0, depth, d_z, first * width, d_z_row,
+                packed, panel, n, k1 - k0, count * width // lanes, lanes,
+            )  # fmt: skip
+            continue
         for c in range(first, first + count):
-            left = v if groups[g, 4] else a
-            if drop.size:
-                drop_out(dropped, left, drop, gate_of[c], batch_rows, n, depth)
-                left = dropped
-            if drop.size or c == first:
-                pack_rows(packed, left, k0, k1, n, depth)
-            for j in range(0, width, 2 * lanes):
-                vectors = min(2, (width - j) // lanes)
-                for i in range(n):
-                    copy(panel, i * 2 * lanes, d_z, i * d_z_row + c * width + j, vectors * lanes)
-                for k in range(k0, k1, PANEL):
-                    product(
-                        d_kernel, (c * depth + k) * width + j, width, packed, (k - k0) * n, ONE, PANEL,
-                        panel, ZERO, lanes, 2 * lanes, min(PANEL, k1 - k), vectors, n, lanes,
-                    )  # fmt: skip
-
-
-@inlined
-def clear_padding(d_z, d_z_at, d_z_row, n, columns, units, width):
-    """Set to zero what the step computed for units that fill up a vector: it may be nan."""
-    for i in range(n if width > units else 0):
-        for c in range(columns):
-            clear(d_z, d_z_at + i * d_z_row + c * width + units, width - units)
+            drop_out(dropped, left, drop, gate_of[c], batch_rows, n, depth)
+            transposed_product(
+                d_kernel, k0 * row + c * width, row, dropped, k0, depth, d_z, c * width, d_z_row,
+                packed, panel, n, k1 - k0, width // lanes, lanes,
+            )  # fmt: skip
 
 
 @parallel
 def backward(
     part, ranges, reverse, width, lanes, groups, gate_of, x, index, kernel_t, params, states0, mask, drop,
-    outputs, tape, tape_batch, tape_time, late_slot, d_outputs, d_states, with_x, d_x, d_bases, d_kernels,
-    all_d_params,
+    outputs, tape, tape_batch, tape_time, late_slot, d_outputs, d_states, with_x, d_x, d_bases, with_bias,
+    d_kernels, all_d_params,
 ):  # fmt: skip
     """Carry the gradients of rows of a batch back through all time steps.
 
     `d_states` holds those of the final states at first, those of the initial ones in the end. The gradients
     of `base`, of the joint kernel and the parameters are what each part has found; where every step has its
-    own row of `base`, there is one array of it for all.
+    own row of `base`, there is one array of it for all. That of the biases, if wanted, is the last row of the
+    kernel's.
 
     The products for the kernel's gradient wait until enough rows have come together (`flush`).
     """
@@ -291,7 +264,6 @@ def backward(
     dropped = empty(capacity * depth if drop.size else ZERO, kind)
     packed = empty(capacity * (depth + PANEL), kind)
     panel = empty(capacity * 2 * lanes, kind)
-    d_bias = d_base if index.size == 0 else d_base[:0]
     d_a = empty(rows * d_a_row, kind)
     temporary = empty(rows * d_a_row if drop.size else ZERO, kind)
     d_late = empty(rows * width if LATE else ZERO, kind)
@@ -310,7 +282,7 @@ def backward(
                 add(d, i * width, d_outputs, ((lo + i) * length + t) * units, units)
         if end + rows > capacity:
             flush(
-                d_kernel, d_bias, a, v, depth, d_z, d_z_row, groups, gate_of, drop, dropped, packed, panel,
+                d_kernel, with_bias, a, v, depth, d_z, d_z_row, groups, gate_of, drop, dropped, packed, panel,
                 waiting, end, width, lanes,
             )  # fmt: skip
             end = np.intp(0)
@@ -338,9 +310,8 @@ def backward(
                 copy(a, a_at + features, outputs, (b * length + before) * units, units)
         backward_step(
             n, width, rows, d, active, tape, at, a, end * depth + features, depth, d_z, end * d_z_row,
-            d_z_row, new, for_params, params,
+            d_z_row, new, for_params, params, units,
         )  # fmt: skip
-        clear_padding(d_z, end * d_z_row, d_z_row, n, columns, units, width)
         clear(d_a, 0, n * d_a_row)
         if LATE:
             for i in range(n):
@@ -356,9 +327,8 @@ def backward(
                 clear(d_a, i * d_a_row + x_width, width)
             late_backward(
                 n, width, rows, d_late, tape, at, a, end * depth + features, depth, d_z, end * d_z_row,
-                d_z_row, new, for_params, params,
+                d_z_row, new, for_params, params, units,
             )  # fmt: skip
-            clear_padding(d_z, end * d_z_row, d_z_row, n, columns, units, width)
         multiply_back(
             d_a, d_a_row, x_width, d_z, end * d_z_row, d_z_row, kernel_t, groups, EARLY, gate_of, drop,
             temporary, waiting, end, n, columns, features, with_x, width, lanes,
@@ -379,8 +349,8 @@ def backward(
                 add(d_params, k * width, for_params, (k * rows + i) * width, width)
         end += n
     flush(
-        d_kernel, d_bias, a, v, depth, d_z, d_z_row, groups, gate_of, drop, dropped, packed, panel, waiting,
-        end, width, lanes,
+        d_kernel, with_bias, a, v, depth, d_z, d_z_row, groups, gate_of, drop, dropped, packed, panel,
+        waiting, end, width, lanes,
     )  # fmt: skip
     for k in range(n_states):
         for i in range(rows):

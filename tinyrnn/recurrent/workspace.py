@@ -14,19 +14,11 @@ import numpy as np
 
 from tinyrnn.native import LINE
 
-__all__ = ["Workspace", "empty"]
+__all__ = ["Workspace"]
 
 _KEPT = 24  # arrays at most: the tapes of a deep model, and what a way back needs for itself
 _MOST = 2**30  # bytes in all
 _free: deque[np.ndarray] = deque(maxlen=_KEPT)  # the oldest goes first; its methods need no lock
-
-
-def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """Return a new array of any content that begins with a cache line."""
-    needed = math.prod(shape) * np.dtype(dtype).itemsize
-    room = np.empty(needed + LINE, np.uint8)
-    start = -room.__array_interface__["data"][0] % LINE
-    return room[start : start + needed].view(dtype).reshape(shape)
 
 
 class Workspace:
@@ -66,4 +58,6 @@ def _take(needed: int) -> np.ndarray:
         if needed <= memory.size <= 2 * needed:
             return memory
         _free.append(memory)
-    return empty((needed,), np.uint8)
+    room = np.empty(needed + LINE, np.uint8)
+    start = -room.__array_interface__["data"][0] % LINE
+    return room[start : start + needed]
