@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinyrnn.native.jit import inlined
-from tinyrnn.native.memory import clear, copy, read, writers
+from tinyrnn.native.jit import inlined, jit
+from tinyrnn.native.memory import add, clear, copy, read, writers
 
-__all__ = ["pack", "pack_transposed"]
+__all__ = ["pack", "pack_transposed", "unpack"]
 
 _write = writers[0]
 _BLOCK = np.intp(16)  # numbers of a row that are read while what they are written to is at hand
@@ -61,3 +61,34 @@ def pack_transposed(part, ranges, out, W, U, columns, units, width, lanes):
                 for i in range(rows):
                     for j in range(block, min(block + _BLOCK, units)):
                         _write(out, at + j * lanes + i, read(kernel, source + i * stride + j))
+
+
+def unpack(part, ranges, d_kernels, columns, units, width, d_W, d_U, d_b, d_b_r):
+    """Add up, by gate, the gradients by column that several threads have found for a joint kernel.
+
+    `d_kernels` is (threads, numbers): the rows of W, those of U, and at the very end one for the biases. What
+    is given without rows is left out. A part has some of the rows.
+    """
+    row, kernel = len(columns) * width, len(d_W) + len(d_U)
+    for k in range(ranges[part, 0], ranges[part, 1]):
+        if k < len(d_W):
+            _unpack_row(d_W, k, d_kernels, k * row, columns, 1, units, width)
+        elif k < kernel:
+            _unpack_row(d_U, k - len(d_W), d_kernels, k * row, columns, 2, units, width)
+        else:
+            biases = d_kernels.shape[1] - row
+            _unpack_row(d_b, 0, d_kernels, biases, columns, 1, units, width)
+            _unpack_row(d_b_r, 0, d_kernels, biases, columns, 2, units, width)
+
+
+@jit
+def _unpack_row(out, k, d_kernels, at, columns, of, units, width):
+    """Write one row of a gradient."""
+    if len(out) == 0:
+        return
+    clear(out, k * out.shape[1], out.shape[1])
+    for c in range(len(columns)):
+        if columns[c, of]:
+            for thread in range(len(d_kernels)):
+                to = k * out.shape[1] + columns[c, 0] * units
+                add(out, to, d_kernels, thread * d_kernels.shape[1] + at + c * width, units)

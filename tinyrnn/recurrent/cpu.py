@@ -31,7 +31,7 @@ __all__ = ["backward", "compiled", "forward"]
 
 _SMALL = 100_000  # multiplications that take one thread as long as it takes to call another
 _STEP = 60  # what the rest of a step costs for each gate and unit, in multiplications
-_SMALL_KERNEL = 30_000  # numbers that one thread packs in about the time in which another is called
+_SMALL_KERNEL = 30_000  # numbers
 
 
 @dataclass
@@ -50,6 +50,7 @@ class Loops:
     backward: Callable
     pack: Callable
     pack_transposed: Callable
+    unpack: Callable
     project: Callable
     project_back: Callable
     lanes: int
@@ -81,7 +82,13 @@ class Code:
             from tinyrnn.native import jit, packing, product, table
 
             own = load(self._sources[dtype], f"{self.name}_{dtype.name}")
-            shared = packing.pack, packing.pack_transposed, table.project, table.project_back
+            shared = [
+                packing.pack,
+                packing.pack_transposed,
+                packing.unpack,
+                table.project,
+                table.project_back,
+            ]
             shared = [product.parallel_for(dtype, function) for function in shared]
             self._loops[dtype] = Loops(own.forward, own.backward, *shared, jit.LANES[dtype], product.PANEL)
         return self._loops[dtype]
@@ -122,6 +129,7 @@ class Run:
     mask: np.ndarray
     drop: np.ndarray
     reverse: bool
+    two_biases: bool
     ranges: np.ndarray
     outputs: np.ndarray | None = None
     tape: Workspace | None = None
@@ -156,7 +164,7 @@ def forward(
 
     In the place of ``xz`` it also takes a `Projection`.
     """
-    run = _prepare(compiled(cell), source, U, params, states0, mask, rec_mask, reverse)
+    run = _prepare(compiled(cell), source, U, b_r, params, states0, mask, rec_mask, reverse)
     batch, length, features = run.x.shape
     units, kind, parts = len(run.U), run.U.dtype, len(run.ranges)
     run.outputs = np.empty((batch, length, units), kind)
@@ -175,7 +183,7 @@ def forward(
     return run.outputs, list(final), run if keep else None
 
 
-def _prepare(code, source, U, params, states0, mask, rec_mask, reverse) -> Run:
+def _prepare(code, source, U, b_r, params, states0, mask, rec_mask, reverse) -> Run:
     """Bring everything to the form that the loops are compiled for."""
     kind, units = U.dtype, len(U)
     loops = code.loops(kind)
@@ -201,6 +209,7 @@ def _prepare(code, source, U, params, states0, mask, rec_mask, reverse) -> Run:
         mask=np.zeros((0, 0), bool) if mask is None else own(mask),
         drop=_factors(source, x, rec_mask, kind, units),
         reverse=reverse,
+        two_biases=b_r is not None,
         ranges=threads.ranges(batch, 1) if small else _shares(batch, mask),
     )  # fmt: skip
 
@@ -263,12 +272,17 @@ def _packed(run: Run, pack: Callable, W: np.ndarray, U: np.ndarray) -> Workspace
     else:
         vectors, each = -(-len(W) // lanes) - (-len(U) // lanes), run.row * lanes
     out = Workspace((vectors * each,), run.U.dtype)
-    ranges = threads.ranges(vectors, 1 if vectors * each < _SMALL_KERNEL else threads.get_num_threads())
+    ranges = threads.ranges(vectors, 1 if _is_small(out) else threads.get_num_threads())
     pack(
         threads.mailbox(len(ranges)), len(ranges), ranges, out.array, W, U, run.columns.table, units,
         run.width, lanes,
     )  # fmt: skip
     return out
+
+
+def _is_small(kernel: Workspace) -> bool:
+    """Whether one thread brings a kernel into another order in about the time in which another is called."""
+    return kernel.array.size < _SMALL_KERNEL
 
 
 def _row_ranges(run: Run) -> np.ndarray:
@@ -300,7 +314,7 @@ def backward(run: Run, d_outputs: Any, d_final: Sequence, with_x: bool = True) -
     else:  # every step has a row of its own of pre-activations, or all have the biases
         d_bases = Workspace((1, 0 if isinstance(run.source, Projection) else batch * length * run.row), kind)
         d_bases.array[...] = 0
-    d_kernels = Workspace((parts, features + units + run.loops.spare, run.row), kind)
+    d_kernels = Workspace((parts, (features + units + run.loops.spare) * run.row), kind)
     d_params = np.zeros((parts, len(run.params)), kind)
     kernel = _packed(run, run.loops.pack_transposed, run.W, run.U)
     run.loops.backward(
@@ -308,23 +322,35 @@ def backward(run: Run, d_outputs: Any, d_final: Sequence, with_x: bool = True) -
         run.columns.groups(features, units), run.columns.gate_of, run.x, run.index, kernel.array, run.params,
         run.states0, run.mask, run.drop, run.outputs, run.tape.array[0], *run.tape_strides,
         run.code.layout.late_slot, d_outputs, d_states, with_x and features > 0, d_x, d_bases.array,
-        not table, d_kernels.array.reshape(parts, -1), d_params,
+        not table, d_kernels.array, d_params,
     )  # fmt: skip
-    columns, of_u = run.columns, slice(features, features + units)
-    d_U = columns.gather(_sum(d_kernels.array[:, of_u]), columns.of_r, units)
+    d_W, d_U, d_b, d_b_r = _unpacked(run, d_kernels, features, units, with_biases=not table)
     if table:
         d_x, d_kernels = _project_back(run, d_bases.array, with_x)
-    d_bias = _sum(d_kernels.array[:, -1:])
-    d_b_r = columns.gather(d_bias, columns.of_r, units)[0]
-    d_params = [d[:units] for d in d_params.sum(axis=0).reshape(-1, run.width)]
-    if not isinstance(run.source, Projection):
-        d_base = d_bases.array.reshape(batch * length, run.row)
-        d_source = columns.gather(d_base, columns.of_x, units).reshape(batch, length, -1)
+        d_W, _, d_b, d_b_r = _unpacked(run, d_kernels, len(run.source.W), 0, with_biases=True)
+    if isinstance(run.source, Projection):
+        d_source = [d_x if with_x else None, d_W, *([] if run.source.b is None else [d_b])]
     else:
-        d_W = columns.gather(_sum(d_kernels.array[:, : len(run.source.W)]), columns.of_x, units)
-        d_b = [] if run.source.b is None else [columns.gather(d_bias, columns.of_x, units)[0]]
-        d_source = [d_x if with_x else None, d_W, *d_b]
+        d_base = d_bases.array.reshape(batch * length, run.row)
+        d_source = run.columns.gather(d_base, run.columns.of_x, units).reshape(batch, length, -1)
+    d_params = [d[:units] for d in d_params.sum(axis=0).reshape(-1, run.width)] if len(run.params) else []
     return d_source, d_U, d_b_r, d_params, list(d_states)
+
+
+def _unpacked(run: Run, d_kernels: Workspace, of_W: int, of_U: int, with_biases: bool) -> list[np.ndarray]:
+    """Return the gradients of W and U, of so many rows, and of both biases from those of a joint kernel."""
+    width, found = run.U.shape[1], d_kernels.array
+    biases = [width * with_biases, width * (with_biases and run.two_biases)]
+    out = [np.empty((n, width), found.dtype) for n in (of_W, of_U)] + [
+        np.empty(n, found.dtype) for n in biases
+    ]
+    parts = 1 if _is_small(d_kernels) else threads.get_num_threads()
+    ranges = threads.ranges(of_W + of_U + with_biases, parts)
+    run.loops.unpack(
+        threads.mailbox(len(ranges)), len(ranges), ranges, found, run.columns.table, len(run.U), run.width,
+        *(d.reshape(-1, width) for d in out),
+    )  # fmt: skip
+    return out
 
 
 def _project_back(run: Run, d_bases: np.ndarray, with_x: bool) -> tuple[np.ndarray, Workspace]:
@@ -333,15 +359,9 @@ def _project_back(run: Run, d_bases: np.ndarray, with_x: bool) -> tuple[np.ndarr
     kernel = _packed(run, run.loops.pack_transposed, W, run.U[:0])
     ranges = _row_ranges(run)
     d_table = np.empty(table.shape if with_x else (0, table.shape[1]), table.dtype)
-    d_kernels = Workspace((len(ranges), len(W) + run.loops.spare, run.row), table.dtype)
+    d_kernels = Workspace((len(ranges), (len(W) + run.loops.spare) * run.row), table.dtype)
     run.loops.project_back(
         threads.mailbox(len(ranges)), len(ranges), ranges, d_bases, table, run.chosen, kernel.array,
-        run.columns.groups(len(W), 0), d_table, d_kernels.array.reshape(len(ranges), -1), run.width,
-        run.loops.lanes,
+        run.columns.groups(len(W), 0), d_table, d_kernels.array, run.width, run.loops.lanes,
     )  # fmt: skip
     return d_table, d_kernels
-
-
-def _sum(parts: np.ndarray) -> np.ndarray:
-    """Return the sum over the first axis, a new array."""
-    return parts[0] + parts[1] if len(parts) == 2 else parts.sum(axis=0)

@@ -18,6 +18,7 @@ __all__ = ["Workspace"]
 
 _KEPT = 24  # arrays at most: the tapes of a deep model, and what a way back needs for itself
 _MOST = 2**30  # bytes in all
+_SMALL = 2**20  # bytes that change little about that
 _free: deque[np.ndarray] = deque(maxlen=_KEPT)  # the oldest goes first; its methods need no lock
 
 
@@ -42,10 +43,11 @@ class Workspace:
 
     def __del__(self) -> None:
         memory = getattr(self, "_memory", None)
-        if memory is not None:
-            _free.append(memory)
-            while len(_free) > 1 and sum(m.size for m in tuple(_free)) > _MOST:
-                _free.popleft()
+        if memory is None:
+            return
+        _free.append(memory)
+        while memory.size > _SMALL and len(_free) > 1 and sum(m.size for m in tuple(_free)) > _MOST:
+            _free.popleft()
 
 
 def _take(needed: int) -> np.ndarray:
