@@ -15,6 +15,7 @@ from tinyrnn.native.memory import add, clear, copy, read, writers
 __all__ = ["pack", "pack_transposed", "unpack"]
 
 _write = writers[0]
+_ZERO, _OF_X, _OF_R = np.intp(0), np.intp(1), np.intp(2)  # literals would each be compiled for
 _BLOCK = np.intp(16)  # numbers of a row that are read while what they are written to is at hand
 
 
@@ -27,9 +28,9 @@ def pack(part, ranges, out, W, U, columns, units, width, lanes):
     for u in range(ranges[part, 0], ranges[part, 1]):
         first = (u % vectors) * lanes
         source, n = columns[u // vectors, 0] * units + first, min(lanes, units - first)
-        if columns[u // vectors, 1]:
+        if columns[u // vectors, _OF_X]:
             _pack_vector(out, u * depth * lanes, W, source, n, lanes)
-        if columns[u // vectors, 2]:
+        if columns[u // vectors, _OF_R]:
             _pack_vector(out, (u * depth + len(W)) * lanes, U, source, n, lanes)
 
 
@@ -49,7 +50,7 @@ def pack_transposed(part, ranges, out, W, U, columns, units, width, lanes):
     """
     of_x = -(-len(W) // lanes)
     for u in range(ranges[part, 0], ranges[part, 1]):
-        kernel, first, of = (W, u * lanes, 1) if u < of_x else (U, (u - of_x) * lanes, 2)
+        kernel, first, of = (W, u * lanes, _OF_X) if u < of_x else (U, (u - of_x) * lanes, _OF_R)
         rows, stride = min(lanes, len(kernel) - first), kernel.shape[1]
         for c in range(len(columns)):
             if not columns[c, of]:
@@ -72,13 +73,13 @@ def unpack(part, ranges, d_kernels, columns, units, width, d_W, d_U, d_b, d_b_r)
     row, kernel = len(columns) * width, len(d_W) + len(d_U)
     for k in range(ranges[part, 0], ranges[part, 1]):
         if k < len(d_W):
-            _unpack_row(d_W, k, d_kernels, k * row, columns, 1, units, width)
+            _unpack_row(d_W, k, d_kernels, k * row, columns, _OF_X, units, width)
         elif k < kernel:
-            _unpack_row(d_U, k - len(d_W), d_kernels, k * row, columns, 2, units, width)
+            _unpack_row(d_U, k - len(d_W), d_kernels, k * row, columns, _OF_R, units, width)
         else:
             biases = d_kernels.shape[1] - row
-            _unpack_row(d_b, 0, d_kernels, biases, columns, 1, units, width)
-            _unpack_row(d_b_r, 0, d_kernels, biases, columns, 2, units, width)
+            _unpack_row(d_b, _ZERO, d_kernels, biases, columns, _OF_X, units, width)
+            _unpack_row(d_b_r, _ZERO, d_kernels, biases, columns, _OF_R, units, width)
 
 
 @jit
