@@ -285,10 +285,32 @@ def _categorical(y_true, y_pred, from_logits, label_smoothing, axis):
     if label_smoothing:
         y_true = y_true * (1.0 - label_smoothing) + label_smoothing / y_pred.shape[axis]
     if from_logits:
-        log_p = ops.log_softmax(y_pred, axis=axis)
-    else:
-        log_p = ops.log(_inside(y_pred / ops.sum(y_pred, axis=axis, keepdims=True)))
-    return -ops.sum(y_true * log_p, axis=axis)
+        return -ops.sum(y_true * ops.log_softmax(y_pred, axis=axis), axis=axis)
+    return _log_loss_of_classes(y_true, y_pred, axis=axis)
+
+
+def _normalized(p, axis):
+    return _inside(p / ops.sum(p, axis=axis, keepdims=True))
+
+
+@primitive
+def _log_loss_of_classes(y, p, *, axis):
+    return -ops.sum(y * ops.log(_normalized(p, axis)), axis=axis)
+
+
+def _log_loss_of_classes_gradient(g, y, p, axis):
+    """Return ``g * (sum(y) - y / q) / total`` with ``q = p / total``; labels whose q is too small count 0."""
+    total = ops.sum(p, axis=axis, keepdims=True)
+    q = p / total
+    inside = _inside(q)
+    y = y * (ops.to_array(q) == ops.to_array(inside))
+    return (ops.expand_dims(g, axis=axis) / total) * (ops.sum(y, axis=axis, keepdims=True) - y / inside)
+
+
+_log_loss_of_classes.gradient(
+    y=lambda g, p, axis: -ops.expand_dims(g, axis=axis) * ops.log(_normalized(p, axis)),
+    p=_log_loss_of_classes_gradient,
+)
 
 
 @primitive(residuals=True)
