@@ -23,7 +23,6 @@ from tinyrnn.lookup import Lookup
 from tinyrnn.native import jit
 from tinyrnn.native.files import load, read_checked, write_checked
 from tinyrnn.native.functions import FUNCTIONS
-from tinyrnn.native.product import product
 from tinyrnn.recurrent import Cell, Projection, cpu, trace, workspace
 from tinyrnn.recurrent.workspace import Workspace
 
@@ -136,43 +135,6 @@ def test_functions_are_those_of_the_operations(name, dtype):
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_every_function_a_formula_may_hold_is_there(dtype):
     assert vars(FUNCTIONS[dtype]).keys() == trace.FUNCTIONS
-
-
-# --- products ---------------------------------------------------------------------------------------------
-
-
-@numba.njit
-def call_product(*args):
-    product(*args)
-
-
-@pytest.mark.parametrize("dtype", FLOATS)
-@settings(max_examples=100)
-@given(
-    rows=st.integers(1, 20), vectors=st.integers(1, 5), depth=st.integers(1, 40),
-    turned=st.booleans(), by_depth=st.booleans(), seed=st.integers(0, 999),
-)  # fmt: skip
-def test_product(dtype, rows, vectors, depth, turned, by_depth, seed):
-    """Matrices in the middle of larger arrays, of either order; nothing else may be written."""
-    lanes = jit.LANES[np.dtype(dtype)]
-    rng = np.random.default_rng(seed)
-    a = rng.standard_normal((depth + 2, rows + 3) if turned else (rows + 2, depth + 3)).astype(dtype)
-    a_row, a_k = (1, rows + 3) if turned else (depth + 3, 1)
-    b = rng.standard_normal((depth, vectors, lanes) if by_depth else (vectors, depth, lanes)).astype(dtype)
-    b_vector, b_k = (lanes, vectors * lanes) if by_depth else (depth * lanes, lanes)
-    c = rng.standard_normal((rows + 2, vectors * lanes + 5)).astype(dtype)
-    A = (a.T if turned else a)[:rows, :depth].astype("float64")
-    B = (b if by_depth else b.swapaxes(0, 1)).reshape(depth, -1).astype("float64")
-    inside = (slice(1, rows + 1), slice(3, 3 + vectors * lanes))
-    expected = c.astype("float64")
-    expected[inside] += A @ B
-    bound = np.zeros_like(expected)
-    bound[inside] = (abs(c[inside]) + abs(A) @ abs(B)) * np.finfo(dtype).eps * (depth + 2)
-    call_product(
-        c.reshape(-1), c.shape[1] + 3, c.shape[1], a.reshape(-1), 0, a_row, a_k,
-        b.reshape(-1), 0, b_vector, b_k, rows, vectors, depth, lanes,
-    )  # fmt: skip
-    assert (abs(c - expected) <= bound).all()
 
 
 # --- beside the definition --------------------------------------------------------------------------------
