@@ -365,10 +365,7 @@ class Optimizer(Configurable):
         grads = [to_array(g) for g in grads]
         if not grads:
             return
-        found = self._match(grads, variables)
-        # What overflows shows in the loss; a warning from here would tell nothing more.
-        with np.errstate(all="ignore"):
-            self._step(found)
+        self._step(self._match(grads, variables))
         self._iteration.data += 1
 
     def _match(self, grads: list[Any], variables: Iterable[Any] | None) -> dict[int, Any]:
@@ -392,14 +389,15 @@ class Optimizer(Configurable):
             if g is None:
                 missing.append(v.path)
                 continue
-            if v.data.size != self._sizes[i] or v.data.dtype != self._dtype:
+            data = v.data
+            if data.size != self._sizes[i] or data.dtype != self._dtype:
                 raise ValueError(
                     f"{self.name}: {v.path}: built for {self._sizes[i]} values in {self._dtype}, found "
-                    f"{v.data.size} in {v.data.dtype}"
+                    f"{data.size} in {data.dtype}"
                 )
-            if g.shape != v.data.shape:
+            if g.shape != data.shape:
                 raise ValueError(
-                    f"{self.name}: {v.path}: expected a gradient of shape {v.data.shape}, found {g.shape}"
+                    f"{self.name}: {v.path}: expected a gradient of shape {data.shape}, found {g.shape}"
                 )
             found[i] = g
         if not found:
@@ -408,6 +406,7 @@ class Optimizer(Configurable):
             warn_user(f"{self.name}: no gradient for {', '.join(missing)}")
         return found
 
+    @np.errstate(all="ignore")  # what overflows shows in the loss; a warning would tell nothing more
     def _step(self, found: dict[int, Any]) -> None:
         gradients: dict[int, Any] | None = found
         if self._changes_gradients:
@@ -494,8 +493,9 @@ class Optimizer(Configurable):
     def _update(self, gradients: dict[int, Any]) -> None:
         learning_rate = self.learning_rate
         c = self.coefficients(learning_rate, self.iterations + 1)
-        keep = [self._kept(self._trainable[i], learning_rate) for i in gradients]
-        weights = [self._trainable[i].data for i in gradients]
+        variables = [self._trainable[i] for i in gradients]
+        keep = [self._kept(v, learning_rate) for v in variables]
+        weights = [v.data for v in variables]
         update = self._compiled(c)
         if update is not None:
             spans = [self._spans[i] for i in gradients]
@@ -519,15 +519,16 @@ class Optimizer(Configurable):
                 name: value if isinstance(value, plain) and not is_number(value) else is_number(value)
                 for name, value in vars(self).items()
             }
-        form = self._form
-        if self._update_compiled[0] != form:
-            on_host = array_module(*(v.data for v in self._trainable)) is np
-            try:
-                update = (Update if on_host else DeviceUpdate)(self, c, list(self._slots), self._dtype)
-            except TraceError:
-                update = None
+        form, (known, update) = self._form, self._update_compiled
+        if known is not form:
+            if known != form:
+                on_host = array_module(*(v.data for v in self._trainable)) is np
+                try:
+                    update = (Update if on_host else DeviceUpdate)(self, c, list(self._slots), self._dtype)
+                except TraceError:
+                    update = None
             self._update_compiled = form, update
-        return self._update_compiled[1]
+        return update
 
     def _kept(self, variable: Any, learning_rate: float) -> float:
         """Return what weight decay leaves of a variable."""
