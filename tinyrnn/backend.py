@@ -210,7 +210,7 @@ def array_module(*arrays: Any) -> ModuleType:
 
 def on_device(x: Any) -> bool:
     """Whether `x` is an array of the GPU."""
-    return array_module(x) is not np
+    return type(x) is not np.ndarray and array_module(x) is not np
 
 
 def placed(x: Any) -> Any:
@@ -219,7 +219,7 @@ def placed(x: Any) -> Any:
     Anything else, an array of the GPU too, is returned as it is.
     """
     module = _module or device_module()
-    if module is np or not isinstance(x, np.ndarray | np.generic):
+    if module is np or not isinstance(x, (np.ndarray, np.generic)):
         return x
     return module.asarray(x)
 

@@ -50,10 +50,13 @@ def outputs_of(y_pred: Any, names: Sequence[str] | None) -> dict[str, Tensor]:
     Outputs in a dictionary have the names of its keys; those of a model that does not name them are
     ``output_1``, ``output_2``, ... (Keras leaves them without a name, and mixes them up in the logs.)
     """
-    if isinstance(y_pred, Mapping):
+    if isinstance(y_pred, Tensor):
+        outputs = [y_pred]
+    elif isinstance(y_pred, Mapping):
         known = set(names or ()) == set(y_pred)
         return {name: y_pred[name] for name in (names if known else sorted(y_pred))}
-    outputs = list(leaves(y_pred))
+    else:
+        outputs = list(leaves(y_pred))
     if names is None or len(names) != len(outputs):
         names = [f"output_{i + 1}" for i in range(len(outputs))]
     return dict(zip(names, outputs, strict=True))

@@ -238,7 +238,7 @@ class Trainer:
         if self._warned_missing:  # the optimizer would say so in every step
             pairs = [pair for pair in pairs if pair[0] is not None]
         self.optimizer.apply_gradients(pairs)
-        self._warned_missing = self._warned_missing or any(g is None for g, _ in pairs)
+        self._warned_missing = self._warned_missing or any([g is None for g, _ in pairs])
 
     def _weights_to_train(self) -> list:
         if self._to_train is None:
