@@ -174,9 +174,10 @@ class Tensor:
 
     @grad.setter
     def grad(self, value: Any) -> None:
-        if not isinstance(self.node, Leaf):
-            raise AttributeError("grad: only a leaf (requires_grad=True) keeps its gradient")
-        self.node.grad = value
+        try:
+            self.node.grad = value
+        except AttributeError:
+            raise AttributeError("grad: only a leaf (requires_grad=True) keeps its gradient") from None
 
     def detach(self) -> Tensor:
         """Return the same data without its history."""
@@ -266,10 +267,6 @@ class Node:
         self.static: dict[str, Any] = static
         self.n_outputs: int = n_outputs
 
-    def release(self) -> None:
-        """Forget the saved arrays; the parents stay, so that a second way back can say what is wrong."""
-        self.saved = None
-
 
 class Leaf(Node):
     """The start of a graph: it has no parents, and keeps the gradient of its tensor."""
@@ -279,9 +276,6 @@ class Leaf(Node):
     def __init__(self):
         super().__init__(None, (), (), {}, {}, 1)
         self.grad = None
-
-    def release(self) -> None:
-        """Nothing to forget: the gradient is for the user."""
 
 
 class _Rule:
@@ -300,7 +294,7 @@ class _Rule:
         self.saves = [(name, op.places[name]) for name in names if name in op.places]
         arguments = ", ".join(_argument(op, name) for name in names)
         # One call, where looking up argument by argument would take longer than most rules.
-        scope = {"function": function, "settings": op.settings}
+        scope = {"function": function, **{f"default_{name}": value for name, value in op.settings.items()}}
         self.apply = eval(f"lambda node, saved, g, needs: function({arguments})", scope)
 
 
@@ -314,7 +308,9 @@ def _argument(op: Primitive, name: str) -> str:
         return "node.shapes"
     if name.endswith("_shape") and name[:-6] in op.inputs:
         return f"node.shapes[{op.inputs[name[:-6]]}]"
-    return f"node.static.get({name!r}, settings.get({name!r}))"
+    if op.settings[name] is inspect.Parameter.empty:
+        return f"node.static[{name!r}]"
+    return f"node.static.get({name!r}, default_{name})"
 
 
 def _saved_as_tensors(node: Node) -> dict[str, Any]:
@@ -326,9 +322,11 @@ def _saved_as_tensors(node: Node) -> dict[str, Any]:
     if op.variadic in saved:
         saved[op.variadic] = list(map(_linked, saved[op.variadic], node.parents[len(op.inputs) :]))
     if "out" in saved:
-        outputs = saved["out"] if node.n_outputs > 1 else (saved["out"],)
-        results = tuple([_linked(x, (node, i)) for i, x in enumerate(outputs)])
-        saved["out"] = results if node.n_outputs > 1 else results[0]
+        out = saved["out"]
+        several = isinstance(out, tuple)
+        saved["out"] = (
+            tuple(_linked(x, (node, i)) for i, x in enumerate(out)) if several else _linked(out, (node, 0))
+        )
     return saved
 
 
@@ -416,13 +414,13 @@ class Primitive:
 
     def _trace(self, inputs: tuple, static: dict) -> Any:
         """Compute with a tensor or a symbol among the inputs."""
-        arrays, parents, has_tensor, symbolic, foreign = [], [], False, None, False
+        arrays, parents, has_tensor, linked, symbolic, foreign = [], [], False, False, None, False
         for x in inputs:
             parent = None
             if isinstance(x, Tensor):
                 has_tensor = True
                 if x.node is not None:
-                    parent = x.node, x.index
+                    parent, linked = (x.node, x.index), True
                 x = x.data
             if type(x) is not np.ndarray:
                 if isinstance(x, Symbolic):
@@ -445,33 +443,34 @@ class Primitive:
         if not has_tensor:
             return out
         several = isinstance(out, tuple)
-        outputs = [np.asarray(x) if isinstance(x, np.generic) else x for x in (out if several else (out,))]
+        out = tuple(map(_as_array, out)) if several else _as_array(out)
         node = None
-        if _mode.recording and any(parents):
-            node = self._record(arrays, parents, static, outputs, residuals)
+        if linked and _mode.recording:
+            node = self._record(arrays, parents, static, out, residuals)
         if several:
-            return tuple([self._wrap(x, node, i, arrays) for i, x in enumerate(outputs)])
-        return self._wrap(outputs[0], node, 0, arrays)
+            return tuple([self._wrap(x, node, i, arrays) for i, x in enumerate(out)])
+        return self._wrap(out, node, 0, arrays)
 
-    def _record(self, arrays, parents, static, outputs, residuals) -> Node | None:
+    def _record(self, arrays, parents, static, out, residuals) -> Node | None:
         """Return the node of a result, None if no rule leads back to an input."""
-        values = [*arrays, tuple(outputs) if len(outputs) > 1 else outputs[0], residuals]
-        saved = {}
+        n_outputs = len(out) if isinstance(out, tuple) else 1
+        values, saved = [*arrays, out, residuals], {}
         if self.joint is not None:
             for name, place in self.joint.saves:
                 saved[name] = values[place]
         else:
+            linked = False
             for i, parent in enumerate(parents):
-                rule = None if parent is None else self.rules.get(i)
-                if rule is None:
+                if parent is not None and i in self.rules:
+                    linked = True
+                    for name, place in self.rules[i].saves:
+                        saved[name] = values[place]
+                else:
                     parents[i] = None
-                    continue
-                for name, place in rule.saves:
-                    saved[name] = values[place]
-            if not any(parents):
+            if not linked:
                 return None
-        shapes = [x.shape if hasattr(x, "shape") else np.shape(x) for x in arrays]
-        return Node(self, tuple(parents), shapes, saved, static, len(outputs))
+        shapes = [x.shape if type(x) is np.ndarray else np.shape(x) for x in arrays]
+        return Node(self, tuple(parents), shapes, saved, static, n_outputs)
 
     def _wrap(self, out: Any, node: Node | None, index: int, arrays: list) -> Tensor:
         """Return a result as a tensor; only floats and symbols have a history."""
@@ -502,6 +501,10 @@ def primitive(forward: Callable | None = None, **options: bool) -> Any:
 
 _TRACED = (Tensor, Symbolic)
 _WIDE = np.dtype("float64")
+
+
+def _as_array(x: Any) -> Any:
+    return np.asarray(x) if isinstance(x, np.generic) else x
 
 
 # --- the way back -----------------------------------------------------------------------------------------
@@ -578,7 +581,7 @@ def _propagate(outputs, seeds, wanted, retain_graph, create_graph) -> dict:
                         result[node, index] = g
             _pull(node, gradients, on_way, pending, ahead, create_graph)
             if not retain_graph:
-                node.release()
+                node.saved = None  # the parents stay, so that a second way back can say what is wrong
     for leaf, (g,) in pending.items():
         if wanted is None or (leaf, 0) in wanted:
             result[leaf, 0] = g
@@ -638,14 +641,21 @@ def _pull(node: Node, gradients: list, on_way: set | None, pending: dict, ahead:
         raise RuntimeError(f"{op.name}: this graph was freed by an earlier backward; use retain_graph=True")
     if as_tensors:
         saved = _saved_as_tensors(node)
-    needs = tuple([p is not None and (on_way is None or p[0] in on_way) for p in node.parents])
-    g = gradients[0] if node.n_outputs == 1 and op.joint is None else tuple(gradients)
-    values = None if op.joint is None else op.joint.apply(node, saved, g, needs)
+    if op.joint is None:
+        g, values = gradients[0] if node.n_outputs == 1 else tuple(gradients), None
+    else:
+        needs = tuple([p is not None and (on_way is None or p[0] in on_way) for p in node.parents])
+        values = op.joint.apply(node, saved, tuple(gradients), needs)
     for i, parent in enumerate(node.parents):
-        if needs[i]:
-            value = op.rules[i].apply(node, saved, g, needs) if values is None else values[i]
-            if value is not None:
-                _deposit(pending, ahead, *parent, _unbroadcast(value, node.shapes[i]))
+        if parent is None or (on_way is not None and parent[0] not in on_way):
+            continue
+        value = op.rules[i].apply(node, saved, g, None) if values is None else values[i]
+        if value is None:
+            continue
+        shape = node.shapes[i]
+        if getattr(value, "shape", ()) != shape:  # it was broadcast
+            value = _sum_to(value, shape=shape)
+        _deposit(pending, ahead, *parent, value)
 
 
 # --- broadcasting, undone by the engine -------------------------------------------------------------------
@@ -677,7 +687,3 @@ def _sum_to(x, *, shape):
 
 
 _sum_to.gradient(x=lambda g, x_shape: broadcast_to(g, shape=x_shape))
-
-
-def _unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
-    return g if getattr(g, "shape", ()) == shape else _sum_to(g, shape=shape)

@@ -483,7 +483,7 @@ class Layer(Configurable):
         mask : array of bool, optional
             That of the inputs by default.
         """
-        if is_symbolic(inputs) or (args and is_symbolic(args)) or (kwargs and is_symbolic(kwargs)):
+        if is_symbolic(inputs) or any(map(is_symbolic, (*args, *kwargs.values()))):
             return self._call_symbolically(inputs, args, kwargs)
         inputs = self._as_tensors(inputs)
         shape = shapes_of(inputs)

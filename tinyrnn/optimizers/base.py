@@ -22,7 +22,6 @@ from tinyrnn.backend import array_module, floatx, is_float
 from tinyrnn.cuda.clipping import clip_norms
 from tinyrnn.formulas import TraceError
 from tinyrnn.naming import Configurable, nearest, serialize, warn_user
-from tinyrnn.ops import to_array
 from tinyrnn.optimizers import schedules
 from tinyrnn.optimizers.compiled import Update
 from tinyrnn.optimizers.compiled_gpu import DeviceUpdate
@@ -362,7 +361,7 @@ class Optimizer(Configurable):
             If there is not one gradient of the right shape for each variable, if there is none at all,
             or a variable is none of those the optimizer was built with.
         """
-        grads = [to_array(g) for g in grads]
+        grads = [g.data if isinstance(g, Tensor) else g for g in grads]
         if not grads:
             return
         self._step(self._match(grads, variables))
@@ -494,7 +493,9 @@ class Optimizer(Configurable):
         learning_rate = self.learning_rate
         c = self.coefficients(learning_rate, self.iterations + 1)
         variables = [self._trainable[i] for i in gradients]
-        keep = [self._kept(v, learning_rate) for v in variables]
+        keep = [1.0] * len(variables)
+        if self.weight_decay is not None:
+            keep = [1 - learning_rate * self.weight_decay if self._decays(v) else 1.0 for v in variables]
         weights = [v.data for v in variables]
         update = self._compiled(c)
         if update is not None:
@@ -529,12 +530,6 @@ class Optimizer(Configurable):
                     update = None
             self._update_compiled = form, update
         return update
-
-    def _kept(self, variable: Any, learning_rate: float) -> float:
-        """Return what weight decay leaves of a variable."""
-        if self.weight_decay is None or not self._decays(variable):
-            return 1.0
-        return 1 - learning_rate * self.weight_decay
 
     def _decays(self, variable: Any) -> bool:
         variables, names = self._excluded
