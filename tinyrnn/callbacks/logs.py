@@ -104,7 +104,7 @@ def as_logs(logs: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _on_device(value: Any) -> bool:
-    return on_device(to_array(value))
+    return not isinstance(value, float) and on_device(to_array(value))
 
 
 def _as_float(value: Any) -> Any:

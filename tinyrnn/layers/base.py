@@ -483,10 +483,16 @@ class Layer(Configurable):
         mask : array of bool, optional
             That of the inputs by default.
         """
-        if is_symbolic(inputs) or any(map(is_symbolic, (*args, *kwargs.values()))):
+        if (args or kwargs) and any(map(is_symbolic, (*args, *kwargs.values()))):
             return self._call_symbolically(inputs, args, kwargs)
-        inputs = self._as_tensors(inputs)
-        shape = shapes_of(inputs)
+        if isinstance(inputs, Tensor):  # most often, and within a model nearly always
+            inputs = self._as_tensor(inputs)
+            shape = inputs.shape
+        elif is_symbolic(inputs):
+            return self._call_symbolically(inputs, args, kwargs)
+        else:
+            inputs = self._as_tensors(inputs)
+            shape = shapes_of(inputs)
         self.check_input(shape)
         if not self.built:
             with _building:
@@ -528,7 +534,7 @@ class Layer(Configurable):
         raise TypeError(f"{type(self).__name__} does not define call(inputs)")
 
     def _as_tensors(self, inputs: Any) -> Any:
-        if isinstance(inputs, (Tensor, np.ndarray)) or is_numbers(inputs):
+        if isinstance(inputs, np.ndarray) or is_numbers(inputs):
             return self._as_tensor(inputs)
         return map_leaves(self._as_tensor, inputs)
 

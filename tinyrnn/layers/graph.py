@@ -103,7 +103,7 @@ class Call:
 
 def is_symbolic(nest: Any) -> bool:
     """Whether a symbolic tensor stands anywhere in `nest`."""
-    if isinstance(nest, (Tensor, np.ndarray, bool)):
+    if isinstance(nest, (Tensor, np.ndarray, bool)):  # the usual: to ask whether it is a Mapping takes long
         return False
     if isinstance(nest, (list, tuple)):
         return any(map(is_symbolic, nest))

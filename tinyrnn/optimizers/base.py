@@ -378,7 +378,7 @@ class Optimizer(Configurable):
         if len(grads) != len(variables):
             raise ValueError(f"{self.name}: {len(grads)} gradients for {len(variables)} variables")
         found: dict[int, Any] = {}
-        missing = []
+        missing, sizes, dtype = [], self._sizes, self._dtype
         for g, v in zip(grads, variables, strict=True):
             i = self._index.get(id(v))
             if i is None:
@@ -389,9 +389,9 @@ class Optimizer(Configurable):
                 missing.append(v.path)
                 continue
             data = v.data
-            if data.size != self._sizes[i] or data.dtype != self._dtype:
+            if data.size != sizes[i] or data.dtype != dtype:
                 raise ValueError(
-                    f"{self.name}: {v.path}: built for {self._sizes[i]} values in {self._dtype}, found "
+                    f"{self.name}: {v.path}: built for {sizes[i]} values in {dtype}, found "
                     f"{data.size} in {data.dtype}"
                 )
             if g.shape != data.shape:

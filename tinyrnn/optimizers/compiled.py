@@ -80,30 +80,32 @@ class Update:
         for w in weights:
             if not w.flags.writeable:
                 raise ValueError(f"{optimizer.name}: a weight of shape {w.shape} is read-only")
-        targets = [w if w.flags.c_contiguous else np.ascontiguousarray(w) for w in weights]
+        targets, places = self._places(weights, spans)
         sources = [np.ascontiguousarray(g, self._dtype) for g in gradients]
-        places = self._places(targets, spans)
         places[:, 3] = [_address(g) for g in sources]
-        numbers = self._rule.numbers(optimizer, coefficients)
         n = max([s.stop for s in spans])
         ranges = _ranges(n, 1 if n < _SMALL else threads.get_num_threads(), 64)
-        keep, numbers = np.array(keep, self._dtype), np.array(numbers, "float64")
+        keep = np.array(keep, self._dtype)
+        numbers = np.array(self._rule.numbers(optimizer, coefficients), "float64")
         self._loop(threads.mailbox(len(ranges)), len(ranges), ranges, places, keep, numbers, *slots.values())
-        for w, target in zip(weights, targets, strict=True):
-            if w is not target:
-                w[...] = target
+        if targets is not weights:
+            for w, target in zip(weights, targets, strict=True):
+                if w is not target:
+                    w[...] = target
 
-    def _places(self, targets: list[np.ndarray], spans: Sequence[slice]) -> np.ndarray:
-        """Return a row for each weight: from where to where in the slots, its address, room for another.
+    def _places(self, weights: Sequence, spans: Sequence[slice]) -> tuple[Sequence, np.ndarray]:
+        """Return the weights in order, and a row for each: start, stop, its address, room for another.
 
         Nearly always they are the arrays of the step before.
         """
         known, known_spans, places = self._known
-        if len(targets) != len(known) or not all(map(operator.is_, targets, known)) or spans != known_spans:
-            rows = [(s.start, s.stop, _address(w), 0) for s, w in zip(spans, targets, strict=True)]
-            places = np.array(rows)
-            self._known = targets, spans, places
-        return places.copy()  # other threads have theirs
+        if len(weights) == len(known) and all(map(operator.is_, weights, known)) and spans == known_spans:
+            return weights, places.copy()  # another thread has its own
+        targets = [w if w.flags.c_contiguous else np.ascontiguousarray(w) for w in weights]
+        places = np.array([(s.start, s.stop, _address(w), 0) for s, w in zip(spans, targets, strict=True)])
+        if all(map(operator.is_, weights, targets)):
+            self._known = targets, spans, places.copy()
+        return targets, places
 
 
 _ranges = functools.lru_cache(threads.ranges)
