@@ -12,11 +12,11 @@ arrays; given tensors they are recorded in turn, so gradients of gradients need 
 
 from __future__ import annotations
 
+import functools
 import inspect
 import itertools
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ContextDecorator
 from heapq import heappop, heappush
 from operator import attrgetter
 from typing import Any
@@ -50,16 +50,21 @@ def is_recording() -> bool:
     return _mode.recording
 
 
-class _Recording(ContextDecorator):
-    """Context in which operations are recorded in this thread, or not."""
+class _Recording:
+    """Context in which operations are recorded in this thread, or not; also a decorator."""
 
     __slots__ = ("_before", "_flag")
 
     def __init__(self, flag: bool):
         self._flag = flag
 
-    def _recreate_cm(self) -> _Recording:  # as a decorator: every call has a state before it of its own
-        return _Recording(self._flag)
+    def __call__(self, function: Callable) -> Callable:
+        @functools.wraps(function)
+        def within(*args: Any, **kwargs: Any) -> Any:
+            with _Recording(self._flag):
+                return function(*args, **kwargs)
+
+        return within
 
     def __enter__(self) -> None:
         self._before = _mode.recording
@@ -170,7 +175,10 @@ class Tensor:
     @property
     def grad(self) -> Any:
         """The gradient accumulated by `backward`, an array of this shape; None before, or for no leaf."""
-        return getattr(self.node, "grad", None)
+        try:
+            return self.node.grad
+        except AttributeError:
+            return None
 
     @grad.setter
     def grad(self, value: Any) -> None:
@@ -213,10 +221,11 @@ class Tensor:
         for (leaf, _), value in _propagate([self], [seed], None, retain_graph, False).items():
             if leaf.grad is not None:
                 leaf.grad = leaf.grad + value
-            else:  # an array of its own: what is done to one gradient must not change another
-                shared = id(value) in given or getattr(value, "base", None) is not None
-                leaf.grad = value.copy() if shared else value
-                given.add(id(value))
+                continue
+            # An array of its own: what is done to one gradient must not change another.
+            known = id(value)
+            leaf.grad = value.copy() if known in given or getattr(value, "base", None) is not None else value
+            given.add(known)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.numpy(), dtype=dtype, copy=copy)
@@ -323,10 +332,10 @@ def _saved_as_tensors(node: Node) -> dict[str, Any]:
         saved[op.variadic] = list(map(_linked, saved[op.variadic], node.parents[len(op.inputs) :]))
     if "out" in saved:
         out = saved["out"]
-        several = isinstance(out, tuple)
-        saved["out"] = (
-            tuple(_linked(x, (node, i)) for i, x in enumerate(out)) if several else _linked(out, (node, 0))
-        )
+        if isinstance(out, tuple):
+            saved["out"] = tuple(_linked(x, (node, i)) for i, x in enumerate(out))
+        else:
+            saved["out"] = _linked(out, (node, 0))
     return saved
 
 
@@ -453,7 +462,10 @@ class Primitive:
 
     def _record(self, arrays, parents, static, out, residuals) -> Node | None:
         """Return the node of a result, None if no rule leads back to an input."""
-        n_outputs = len(out) if isinstance(out, tuple) else 1
+        n_outputs = 1
+        if isinstance(out, tuple):
+            n_outputs = len(out)
+            out = out if n_outputs > 1 else out[0]
         values, saved = [*arrays, out, residuals], {}
         if self.joint is not None:
             for name, place in self.joint.saves:
@@ -474,7 +486,7 @@ class Primitive:
 
     def _wrap(self, out: Any, node: Node | None, index: int, arrays: list) -> Tensor:
         """Return a result as a tensor; only floats and symbols have a history."""
-        if not isinstance(out, Symbolic):
+        if type(out) is np.ndarray or not isinstance(out, Symbolic):
             dtype = out.dtype
             if dtype == _WIDE and not self.casts:
                 self._check_types(arrays)
@@ -558,7 +570,8 @@ def _propagate(outputs, seeds, wanted, retain_graph, create_graph) -> dict:
     Returns the gradients by ``(node, index)``: those `wanted`, or where that is None those of all
     leaves. Every node is visited once, by falling number; its gradients are dropped when it has been.
     """
-    pending, ahead = {}, []
+    pending: dict[Node, list] = {}  # the gradients so far
+    ahead: list[tuple[int, Node]] = []  # what is to be visited, a heap
     for x, seed in zip(outputs, seeds, strict=True):
         if x.node is None:
             if wanted is None:

@@ -97,12 +97,13 @@ def by_output(value: Any, names: Sequence[str], what: str, shared: bool = False)
     ValueError
         For another number of entries, or a name that is no output's.
     """
-    if isinstance(value, Mapping):
+    is_one = value is None or hasattr(value, "dtype")
+    if not is_one and isinstance(value, Mapping):
         for key in value:
             if key not in names:
                 raise ValueError(f"{what}: the model has no output {key!r}{nearest(str(key), names)}")
         return [value.get(name) for name in names]
-    if isinstance(value, list | tuple):
+    if not is_one and isinstance(value, list | tuple):
         if len(value) != len(names):
             raise ValueError(
                 f"{what}: expected {len(names)} for the outputs {', '.join(names)}, found {len(value)}"

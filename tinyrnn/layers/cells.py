@@ -228,8 +228,7 @@ class RNNCell(Layer, cells.Cell):
 
     def run(self, x, states, mask, training, reverse, kernel) -> tuple[Any, list, recurrent.Choice]:
         """Compute a sequence ``(B, T, F)``; see `tinyrnn.recurrent.run`. Says which kernel it chose."""
-        drops = training and (self.dropout or self.recurrent_dropout)
-        masks = self.draw_masks(x.shape[0], x.shape[2]) if drops else (None, None)
+        masks = self.draw_masks(x.shape[0], x.shape[2]) if training else (None, None)
         choice = recurrent.choose(self, kernel, self.recurrent_kernel)
         weights = (self.recurrent_kernel, self.recurrent_bias, self.parameters)
         projected = self.project(x, masks[0])
