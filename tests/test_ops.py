@@ -266,6 +266,15 @@ def test_every_primitive_is_tested_here():
         assert getattr(ops, name).rules or getattr(ops, name).joint, name
 
 
+@pytest.mark.parametrize("number", [np.array(3.0, ">f8"), np.float32(3), np.array(7), 2.5], ids=repr)
+@pytest.mark.parametrize("shape", [(), (4,), (2, 0), (2, 3, 4)])
+def test_a_number_is_repeated_without_being_copied(number, shape):
+    out = ops.broadcast_to(number, shape=shape)
+    expected = np.broadcast_to(number, shape)
+    np.testing.assert_array_equal(out, expected)
+    assert (out.dtype, out.strides, out.flags.writeable) == (expected.dtype, expected.strides, False)
+
+
 def test_comparisons_and_counting_carry_no_gradient():
     x = Tensor([1.0, 2.0, 2.0], requires_grad=True)
     for result in (

@@ -689,6 +689,25 @@ def test_weights_that_are_no_longer_those_of_build_are_refused():
         optimizer.apply([grads[0], np.ones(2)], variables)
 
 
+def test_arrays_of_weights_may_be_replaced_between_steps():
+    rng = np.random.default_rng(0)
+    v, w = some_variables((3, 4), (5,))
+    optimizer = optimizers.SGD(0.5, momentum=0.5)
+    rows = rng.standard_normal((4, 4))
+    later = [v.data, v.data.copy(), np.asfortranarray(v.data), rows[:3], rows.T[:3], rows[1:], v.data]
+    velocities = [np.zeros((3, 4)), np.zeros(5)]
+    for new in later:
+        v.data = new
+        gradients = [rng.standard_normal((3, 4)), rng.standard_normal(5)]
+        gradients[1].flags.writeable = False
+        velocities = [0.5 * m - 0.5 * g for m, g in zip(velocities, gradients, strict=True)]
+        expected = [x.data + m for x, m in zip((v, w), velocities, strict=True)]
+        optimizer.apply(gradients, [v, w])
+        assert v.data is new
+        for x, e in zip((v, w), expected, strict=True):
+            np.testing.assert_allclose(x.data, e, rtol=1e-12)
+
+
 def test_numbers_may_be_numpys():
     (variable,) = variables = some_variables((2,))
     start, g = variable.data.copy(), np.ones(2)

@@ -12,11 +12,12 @@ arrays; given tensors they are recorded in turn, so gradients of gradients need 
 
 from __future__ import annotations
 
+import functools
 import inspect
 import itertools
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from heapq import heappop, heappush
 from operator import attrgetter
 from typing import Any
 
@@ -49,24 +50,38 @@ def is_recording() -> bool:
     return _mode.recording
 
 
-@contextmanager
-def _recording(flag: bool) -> Iterator[None]:
-    before = _mode.recording
-    _mode.recording = flag
-    try:
-        yield
-    finally:
-        _mode.recording = before
+class _Recording:
+    """Context in which operations are recorded in this thread, or not; also a decorator."""
+
+    __slots__ = ("_before", "_flag")
+
+    def __init__(self, flag: bool):
+        self._flag = flag
+
+    def __call__(self, function: Callable) -> Callable:
+        @functools.wraps(function)
+        def within(*args: Any, **kwargs: Any) -> Any:
+            with _Recording(self._flag):
+                return function(*args, **kwargs)
+
+        return within
+
+    def __enter__(self) -> None:
+        self._before = _mode.recording
+        _mode.recording = self._flag
+
+    def __exit__(self, *exception: object) -> None:
+        _mode.recording = self._before
 
 
-def no_grad():
+def no_grad() -> _Recording:
     """Context in which nothing is recorded, in this thread: ``with no_grad(): ...``."""
-    return _recording(False)
+    return _Recording(False)
 
 
-def enable_grad():
+def enable_grad() -> _Recording:
     """Context in which operations are recorded again, inside `no_grad`."""
-    return _recording(True)
+    return _Recording(True)
 
 
 class Symbolic:
@@ -111,7 +126,9 @@ class Tensor:
             data = data.data
         if not isinstance(data, Symbolic):
             of_python = not hasattr(data, "dtype")
-            data = placed(array_module(data).asarray(data, dtype=dtype))
+            if type(data) is not np.ndarray or dtype is not None:
+                data = array_module(data).asarray(data, dtype=dtype)
+            data = placed(data)
             if of_python and dtype is None and data.dtype == np.float64:
                 data = data.astype(floatx())
             if requires_grad and not is_float(data.dtype):
@@ -158,13 +175,17 @@ class Tensor:
     @property
     def grad(self) -> Any:
         """The gradient accumulated by `backward`, an array of this shape; None before, or for no leaf."""
-        return getattr(self.node, "grad", None)
+        try:
+            return self.node.grad
+        except AttributeError:
+            return None
 
     @grad.setter
     def grad(self, value: Any) -> None:
-        if not isinstance(self.node, Leaf):
-            raise AttributeError("grad: only a leaf (requires_grad=True) keeps its gradient")
-        self.node.grad = value
+        try:
+            self.node.grad = value
+        except AttributeError:
+            raise AttributeError("grad: only a leaf (requires_grad=True) keeps its gradient") from None
 
     def detach(self) -> Tensor:
         """Return the same data without its history."""
@@ -200,10 +221,11 @@ class Tensor:
         for (leaf, _), value in _propagate([self], [seed], None, retain_graph, False).items():
             if leaf.grad is not None:
                 leaf.grad = leaf.grad + value
-            else:  # an array of its own: what is done to one gradient must not change another
-                shared = id(value) in given or getattr(value, "base", None) is not None
-                leaf.grad = value.copy() if shared else value
-                given.add(id(value))
+                continue
+            # An array of its own: what is done to one gradient must not change another.
+            known = id(value)
+            leaf.grad = value.copy() if known in given or getattr(value, "base", None) is not None else value
+            given.add(known)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.numpy(), dtype=dtype, copy=copy)
@@ -254,10 +276,6 @@ class Node:
         self.static: dict[str, Any] = static
         self.n_outputs: int = n_outputs
 
-    def release(self) -> None:
-        """Forget the saved arrays; the parents stay, so that a second way back can say what is wrong."""
-        self.saved = None
-
 
 class Leaf(Node):
     """The start of a graph: it has no parents, and keeps the gradient of its tensor."""
@@ -268,64 +286,62 @@ class Leaf(Node):
         super().__init__(None, (), (), {}, {}, 1)
         self.grad = None
 
-    def release(self) -> None:
-        """Nothing to forget: the gradient is for the user."""
-
 
 class _Rule:
-    """A gradient rule of `op` and, from the names of its parameters, what it is to be called with."""
+    """A gradient rule of `op` and, from the names of its parameters, how it is called.
+
+    Attributes
+    ----------
+    apply : callable
+        ``apply(node, saved, g, needs)``: call the rule for a node, given what was saved there.
+    saves : list of (str, int or slice)
+        What the node is to save, and where it stands in ``[*inputs, out, residuals]``.
+    """
 
     def __init__(self, op: Primitive, function: Callable):
-        self.function = function
         names = tuple(inspect.signature(function).parameters)
         self.saves = [(name, op.places[name]) for name in names if name in op.places]
-        self.arguments = [_argument(op, name) for name in names]
+        arguments = ", ".join(_argument(op, name) for name in names)
+        # One call, where looking up argument by argument would take longer than most rules.
+        scope = {"function": function, **{f"default_{name}": value for name, value in op.settings.items()}}
+        self.apply = eval(f"lambda node, saved, g, needs: function({arguments})", scope)
 
-    def __call__(self, node: Node, g: Any, needs: tuple, as_tensors: bool) -> Any:
-        """Apply the rule at `node`; the arguments are tensors that continue the graph if asked for."""
-        return self.function(*[argument(node, g, needs, as_tensors) for argument in self.arguments])
 
-
-def _argument(op: Primitive, name: str) -> Callable:
-    """Return how to find what a rule of `op` calls `name`: a function of what `_Rule` is called with."""
-    if name == "g":
-        return lambda node, g, needs, as_tensors: g
-    if name in op.inputs:
-        i = op.inputs[name]
-        return lambda node, g, needs, as_tensors: (
-            _linked(node.saved[name], node.parents[i]) if as_tensors else node.saved[name]
-        )
-    if name == "out":
-        return lambda node, g, needs, as_tensors: _results(node, as_tensors)
-    if name == op.variadic:
-        return lambda node, g, needs, as_tensors: (
-            list(map(_linked, node.saved[name], node.parents[len(op.inputs) :]))
-            if as_tensors
-            else node.saved[name]
-        )
-    if name == "residuals":
-        return lambda node, g, needs, as_tensors: node.saved[name]
+def _argument(op: Primitive, name: str) -> str:
+    """Return the expression for what a rule of `op` calls `name`, in the parameters of `_Rule.apply`."""
+    if name in ("g", "needs"):
+        return name
+    if name in op.places:
+        return f"saved[{name!r}]"
     if name == "shapes":
-        return lambda node, g, needs, as_tensors: node.shapes
-    if name == "needs":
-        return lambda node, g, needs, as_tensors: needs
+        return "node.shapes"
     if name.endswith("_shape") and name[:-6] in op.inputs:
-        i = op.inputs[name[:-6]]
-        return lambda node, g, needs, as_tensors: node.shapes[i]
-    default = op.settings.get(name)
-    return lambda node, g, needs, as_tensors: node.static.get(name, default)
+        return f"node.shapes[{op.inputs[name[:-6]]}]"
+    if op.settings[name] is inspect.Parameter.empty:
+        return f"node.static[{name!r}]"
+    return f"node.static.get({name!r}, default_{name})"
+
+
+def _saved_as_tensors(node: Node) -> dict[str, Any]:
+    """Return what a node has saved, as tensors that continue the graph."""
+    op, saved = node.op, dict(node.saved)
+    for name, i in op.inputs.items():
+        if name in saved:
+            saved[name] = _linked(saved[name], node.parents[i])
+    if op.variadic in saved:
+        saved[op.variadic] = list(map(_linked, saved[op.variadic], node.parents[len(op.inputs) :]))
+    if "out" in saved:
+        out = saved["out"]
+        if isinstance(out, tuple):
+            saved["out"] = tuple(_linked(x, (node, i)) for i, x in enumerate(out))
+        else:
+            saved["out"] = _linked(out, (node, 0))
+    return saved
 
 
 def _linked(array: Any, parent: tuple[Node, int] | None) -> Any:
     """Return a kept array as the tensor it was, if it was one with a history."""
     return array if parent is None else Tensor._of(array, *parent)
-
-
-def _results(node: Node, as_tensors: bool) -> Any:
-    results = node.saved["out"]
-    if as_tensors:
-        results = tuple(_linked(x, (node, i)) for i, x in enumerate(results))
-    return results if node.n_outputs > 1 else results[0]
 
 
 class Primitive:
@@ -375,9 +391,10 @@ class Primitive:
         self.inputs = {p.name: i for i, p in enumerate(parameters) if p.kind is p.POSITIONAL_OR_KEYWORD}
         self.variadic = next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL), None)
         self.settings = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
-        # Where in ``[*inputs, outputs, residuals]`` a rule finds what it names.
-        self.places: dict[str | None, int | slice] = {"out": -2, "residuals": -1, **self.inputs}
-        self.places[self.variadic] = slice(len(self.inputs), -2)
+        # Where in ``[*inputs, out, residuals]`` a rule finds what it names.
+        self.places: dict[str, int | slice] = {"out": -2, "residuals": -1, **self.inputs}
+        if self.variadic is not None:
+            self.places[self.variadic] = slice(len(self.inputs), -2)
         self.has_residuals = residuals
         self.casts = casts
         self.composed = composed
@@ -406,13 +423,13 @@ class Primitive:
 
     def _trace(self, inputs: tuple, static: dict) -> Any:
         """Compute with a tensor or a symbol among the inputs."""
-        arrays, parents, has_tensor, symbolic, foreign = [], [], False, None, False
+        arrays, parents, has_tensor, linked, symbolic, foreign = [], [], False, False, None, False
         for x in inputs:
             parent = None
             if isinstance(x, Tensor):
                 has_tensor = True
                 if x.node is not None:
-                    parent = x.node, x.index
+                    parent, linked = (x.node, x.index), True
                 x = x.data
             if type(x) is not np.ndarray:
                 if isinstance(x, Symbolic):
@@ -435,40 +452,41 @@ class Primitive:
         if not has_tensor:
             return out
         several = isinstance(out, tuple)
-        outputs = tuple(map(_as_array, out)) if several else (_as_array(out),)
+        out = tuple(map(_as_array, out)) if several else _as_array(out)
         node = None
-        if _mode.recording and any(parents):
-            node = self._record(arrays, parents, static, outputs, residuals)
+        if linked and _mode.recording:
+            node = self._record(arrays, parents, static, out, residuals)
         if several:
-            return tuple([self._wrap(o, node, i, arrays) for i, o in enumerate(outputs)])
-        return self._wrap(outputs[0], node, 0, arrays)
+            return tuple([self._wrap(x, node, i, arrays) for i, x in enumerate(out)])
+        return self._wrap(out, node, 0, arrays)
 
-    def _record(self, arrays, parents, static, outputs, residuals) -> Node | None:
-        rules = self._rules_for(parents)
-        if not rules:
-            return None
-        values, saved = [*arrays, outputs, residuals], {}
-        for rule in rules:
-            for name, place in rule.saves:
-                saved[name] = values[place]
-        shapes = [x.shape if hasattr(x, "shape") else np.shape(x) for x in arrays]
-        return Node(self, tuple(parents), shapes, saved, static, len(outputs))
-
-    def _rules_for(self, parents: list) -> list[_Rule]:
-        """Return the rules that are to be asked; parents that no rule leads to become None."""
+    def _record(self, arrays, parents, static, out, residuals) -> Node | None:
+        """Return the node of a result, None if no rule leads back to an input."""
+        n_outputs = 1
+        if isinstance(out, tuple):
+            n_outputs = len(out)
+            out = out if n_outputs > 1 else out[0]
+        values, saved = [*arrays, out, residuals], {}
         if self.joint is not None:
-            return [self.joint]
-        rules = []
-        for i, parent in enumerate(parents):
-            if parent is not None and i in self.rules:
-                rules.append(self.rules[i])
-            else:
-                parents[i] = None
-        return rules
+            for name, place in self.joint.saves:
+                saved[name] = values[place]
+        else:
+            linked = False
+            for i, parent in enumerate(parents):
+                if parent is not None and i in self.rules:
+                    linked = True
+                    for name, place in self.rules[i].saves:
+                        saved[name] = values[place]
+                else:
+                    parents[i] = None
+            if not linked:
+                return None
+        shapes = [x.shape if type(x) is np.ndarray else np.shape(x) for x in arrays]
+        return Node(self, tuple(parents), shapes, saved, static, n_outputs)
 
     def _wrap(self, out: Any, node: Node | None, index: int, arrays: list) -> Tensor:
         """Return a result as a tensor; only floats and symbols have a history."""
-        if not isinstance(out, Symbolic):
+        if type(out) is np.ndarray or not isinstance(out, Symbolic):
             dtype = out.dtype
             if dtype == _WIDE and not self.casts:
                 self._check_types(arrays)
@@ -552,29 +570,34 @@ def _propagate(outputs, seeds, wanted, retain_graph, create_graph) -> dict:
     Returns the gradients by ``(node, index)``: those `wanted`, or where that is None those of all
     leaves. Every node is visited once, by falling number; its gradients are dropped when it has been.
     """
-    pending: dict[Node, list] = {}
+    pending: dict[Node, list] = {}  # the gradients so far
+    ahead: list[tuple[int, Node]] = []  # what is to be visited, a heap
     for x, seed in zip(outputs, seeds, strict=True):
         if x.node is None:
             if wanted is None:
                 raise RuntimeError("backward: this tensor was not computed from one with requires_grad=True")
             continue
-        _deposit(pending, x.node, x.index, _as_seed(x, seed, create_graph))
-    on_way = _reachable(pending)
+        _deposit(pending, ahead, x.node, x.index, _as_seed(x, seed, create_graph))
+    on_way = None  # everything
     if wanted is not None:
-        on_way = _leading_to(on_way, {node for node, _ in wanted})
+        on_way = _leading_to(_reachable(pending), {node for node, _ in wanted})
     result = {}
-    with _recording(create_graph):
-        for node in sorted(on_way, key=_number, reverse=True):
-            gradients = pending.pop(node, None)
-            if gradients is None:
-                continue
-            for index, g in enumerate(gradients):
-                if g is not None and (not node.parents if wanted is None else (node, index) in wanted):
-                    result[node, index] = g
-            if node.parents:
-                _pull(node, gradients, on_way, pending, create_graph)
+    with _Recording(create_graph):
+        while ahead:
+            node = heappop(ahead)[1]
+            gradients = pending.pop(node)
+            if on_way is not None:
+                if node not in on_way:
+                    continue
+                for index, g in enumerate(gradients):
+                    if g is not None and (node, index) in wanted:
+                        result[node, index] = g
+            _pull(node, gradients, on_way, pending, ahead, create_graph)
             if not retain_graph:
-                node.release()
+                node.saved = None  # the parents stay, so that a second way back can say what is wrong
+    for leaf, (g,) in pending.items():
+        if wanted is None or (leaf, 0) in wanted:
+            result[leaf, 0] = g
     return result
 
 
@@ -584,7 +607,7 @@ def _as_seed(x: Tensor, seed: Any, create_graph: bool) -> Any:
             return 1.0
         if x.size != 1:
             raise ValueError(f"backward: a tensor of shape {x.shape} needs a seed of that shape")
-        seed = array_module(x.data).ones_like(x.data)
+        seed = array_module(x.data).ones(x.shape, x.dtype)
     elif not isinstance(x.data, Symbolic):
         if not isinstance(seed, Tensor):
             seed = array_module(x.data).asarray(seed, dtype=x.dtype)
@@ -614,26 +637,38 @@ def _leading_to(nodes: set[Node], targets: set[Node]) -> set[Node]:
     return leading
 
 
-def _deposit(pending: dict, node: Node, index: int, g: Any) -> None:
+def _deposit(pending: dict, ahead: list, node: Node, index: int, g: Any) -> None:
+    """Add to the gradients of a node; one that is new and no leaf is put among those to visit."""
     slots = pending.get(node)
     if slots is None:
         slots = pending[node] = [None] * node.n_outputs
+        if node.parents:
+            heappush(ahead, (-node.number, node))
     slots[index] = g if slots[index] is None else slots[index] + g
 
 
-def _pull(node: Node, gradients: list, on_way: set[Node], pending: dict, as_tensors: bool) -> None:
+def _pull(node: Node, gradients: list, on_way: set | None, pending: dict, ahead: list, as_tensors: bool):
     """Apply the rule of `node`, and deposit what it says for each parent on the way."""
-    op = node.op
-    if node.saved is None:
+    op, saved = node.op, node.saved
+    if saved is None:
         raise RuntimeError(f"{op.name}: this graph was freed by an earlier backward; use retain_graph=True")
-    needs = [p is not None and p[0] in on_way for p in node.parents]
-    g = gradients[0] if node.n_outputs == 1 and op.joint is None else tuple(gradients)
-    values = None if op.joint is None else op.joint(node, g, tuple(needs), as_tensors)
+    if as_tensors:
+        saved = _saved_as_tensors(node)
+    if op.joint is None:
+        g, values = gradients[0] if node.n_outputs == 1 else tuple(gradients), None
+    else:
+        needs = tuple([p is not None and (on_way is None or p[0] in on_way) for p in node.parents])
+        values = op.joint.apply(node, saved, tuple(gradients), needs)
     for i, parent in enumerate(node.parents):
-        if needs[i]:
-            value = op.rules[i](node, g, needs, as_tensors) if values is None else values[i]
-            if value is not None:
-                _deposit(pending, *parent, _unbroadcast(value, node.shapes[i]))
+        if parent is None or (on_way is not None and parent[0] not in on_way):
+            continue
+        value = op.rules[i].apply(node, saved, g, None) if values is None else values[i]
+        if value is None:
+            continue
+        shape = node.shapes[i]
+        if getattr(value, "shape", ()) != shape:  # it was broadcast
+            value = _sum_to(value, shape=shape)
+        _deposit(pending, ahead, *parent, value)
 
 
 # --- broadcasting, undone by the engine -------------------------------------------------------------------
@@ -642,7 +677,14 @@ def _pull(node: Node, gradients: list, on_way: set[Node], pending: dict, as_tens
 @primitive
 def broadcast_to(x, *, shape):
     """Repeat `x` to `shape` by NumPy's broadcasting rules (a read-only view)."""
+    if isinstance(x, _OF_HOST) and not x.shape:  # a number: NumPy's way takes ten times as long
+        out = np.ndarray(shape, x.dtype, x, strides=(0,) * len(shape))
+        out.flags.writeable = False
+        return out
     return array_module(x).broadcast_to(x, shape)
+
+
+_OF_HOST = np.ndarray, np.generic
 
 
 broadcast_to.gradient(x=lambda g: g)
@@ -658,7 +700,3 @@ def _sum_to(x, *, shape):
 
 
 _sum_to.gradient(x=lambda g, x_shape: broadcast_to(g, shape=x_shape))
-
-
-def _unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
-    return g if getattr(g, "shape", ()) == shape else _sum_to(g, shape=shape)

@@ -15,8 +15,7 @@ import os
 import random
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -208,9 +207,12 @@ def array_module(*arrays: Any) -> ModuleType:
     return cupy if found == {True} else np
 
 
+_OF_HOST = frozenset((np.ndarray, float, int))  # the usual
+
+
 def on_device(x: Any) -> bool:
     """Whether `x` is an array of the GPU."""
-    return array_module(x) is not np
+    return type(x) not in _OF_HOST and array_module(x) is not np
 
 
 def placed(x: Any) -> Any:
@@ -219,7 +221,7 @@ def placed(x: Any) -> Any:
     Anything else, an array of the GPU too, is returned as it is.
     """
     module = _module or device_module()
-    if module is np or not isinstance(x, np.ndarray | np.generic):
+    if module is np or not isinstance(x, (np.ndarray, np.generic)):
         return x
     return module.asarray(x)
 
@@ -294,14 +296,18 @@ def check_now() -> None:
             raise error()
 
 
-@contextmanager
-def dropped_checks() -> Iterator[None]:
+class _DroppedChecks:
     """Context after whose end by an exception nothing waits to be checked: it would surface elsewhere."""
-    try:
-        yield
-    except BaseException:
-        _checks.waiting = []
-        raise
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, *exception: object) -> None:
+        if kind is not None:
+            _checks.waiting = []
+
+
+dropped_checks = _DroppedChecks()
 
 
 # --- randomness -------------------------------------------------------------------------------------------

@@ -50,10 +50,13 @@ def outputs_of(y_pred: Any, names: Sequence[str] | None) -> dict[str, Tensor]:
     Outputs in a dictionary have the names of its keys; those of a model that does not name them are
     ``output_1``, ``output_2``, ... (Keras leaves them without a name, and mixes them up in the logs.)
     """
-    if isinstance(y_pred, Mapping):
+    if isinstance(y_pred, Tensor):
+        outputs = [y_pred]
+    elif isinstance(y_pred, Mapping):
         known = set(names or ()) == set(y_pred)
         return {name: y_pred[name] for name in (names if known else sorted(y_pred))}
-    outputs = list(leaves(y_pred))
+    else:
+        outputs = list(leaves(y_pred))
     if names is None or len(names) != len(outputs):
         names = [f"output_{i + 1}" for i in range(len(outputs))]
     return dict(zip(names, outputs, strict=True))
@@ -94,12 +97,13 @@ def by_output(value: Any, names: Sequence[str], what: str, shared: bool = False)
     ValueError
         For another number of entries, or a name that is no output's.
     """
-    if isinstance(value, Mapping):
+    is_one = value is None or hasattr(value, "dtype")
+    if not is_one and isinstance(value, Mapping):
         for key in value:
             if key not in names:
                 raise ValueError(f"{what}: the model has no output {key!r}{nearest(str(key), names)}")
         return [value.get(name) for name in names]
-    if isinstance(value, list | tuple):
+    if not is_one and isinstance(value, list | tuple):
         if len(value) != len(names):
             raise ValueError(
                 f"{what}: expected {len(names)} for the outputs {', '.join(names)}, found {len(value)}"

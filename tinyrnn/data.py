@@ -37,11 +37,15 @@ def as_arrays(value: Any, name: str) -> Any:
     ValueError
         For what is no array of numbers with a batch axis; `name` says whose.
     """
+    if value is None:
+        return None
+    if isinstance(value, np.ndarray):
+        return _as_array(value, name)
     if isinstance(value, Mapping):
         return {key: as_arrays(v, f"{name}[{key!r}]") for key, v in value.items()}
     if isinstance(value, list | tuple) and not isinstance(next(leaves(value), 0), int | float | np.generic):
         return [as_arrays(v, f"{name}[{i}]") for i, v in enumerate(value)]
-    return None if value is None else _as_array(value, name)
+    return _as_array(value, name)
 
 
 def _as_array(value: Any, name: str) -> Any:
@@ -164,7 +168,10 @@ class _Arrays:
             rows = slice(start, stop) if order is None else order[start:stop]
             if self.shuffle == "batch":
                 rows = start + self.generator.permutation(stop - start)
-            yield map_leaves(placed, _rows(self.arrays, rows))
+            yield self._batch(rows)
+
+    def _batch(self, rows: Any) -> tuple:
+        return map_leaves(lambda a: None if a is None else placed(a[_index(rows, a)]), self.arrays)
 
 
 class _Dataset:

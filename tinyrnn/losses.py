@@ -53,8 +53,9 @@ __all__ = [  # noqa: RUF022 - in the order of the file
 def as_floats(x: Any, dtype: Any = None) -> Any:
     """Return `x` as an array or tensor of type `dtype`; if None, of its own float type or else `floatx()`."""
     x = placed(x) if hasattr(x, "dtype") else Tensor(x).data
-    wanted = dtype or (x.dtype if is_float(x.dtype) else floatx())
-    return x if x.dtype == wanted else ops.cast(x, dtype=wanted)
+    found = x.dtype
+    wanted = dtype or (found if is_float(found) else floatx())
+    return x if found == wanted else ops.cast(x, dtype=wanted)
 
 
 def match_shapes(name: str, y_true: Any, y_pred: Any) -> tuple[Any, Any]:
@@ -94,7 +95,7 @@ def _paired(function: Callable) -> Callable:
 @primitive
 def _mean_squared_difference(a, b):
     d = a - b
-    return ops.mean(d * d, axis=-1)
+    return (d * d).sum(axis=-1) / float(d.shape[-1])
 
 
 _mean_squared_difference.gradient(

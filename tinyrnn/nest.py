@@ -10,7 +10,9 @@ __all__ = ["leaves", "map_leaves"]
 
 def leaves(nest: Any) -> Iterator[Any]:
     """Yield what stands in lists, tuples and dictionaries, in order, None included."""
-    if isinstance(nest, list | tuple):
+    if nest is None or hasattr(nest, "dtype"):  # the usual: whether it is a Mapping takes long to find out
+        yield nest
+    elif isinstance(nest, (list, tuple)):
         for item in nest:
             yield from leaves(item)
     elif isinstance(nest, Mapping):
@@ -22,8 +24,10 @@ def leaves(nest: Any) -> Iterator[Any]:
 
 def map_leaves(function: Callable[[Any], Any], nest: Any) -> Any:
     """Return the same nest with `function` applied to every leaf."""
-    if isinstance(nest, list | tuple):
-        return type(nest)(map_leaves(function, item) for item in nest)
+    if nest is None or hasattr(nest, "dtype"):
+        return function(nest)
+    if isinstance(nest, (list, tuple)):
+        return type(nest)([map_leaves(function, item) for item in nest])
     if isinstance(nest, Mapping):
         return {key: map_leaves(function, item) for key, item in nest.items()}
     return function(nest)

@@ -393,6 +393,8 @@ def mean(x, *, axis=None, keepdims=False):
 
 
 def _count(shape, axis) -> float:
+    if isinstance(axis, int):
+        return float(shape[axis])
     return float(math.prod(shape if axis is None else [shape[a] for a in _axes(axis, len(shape))]))
 
 

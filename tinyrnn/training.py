@@ -223,7 +223,8 @@ class Trainer:
         return outputs_of(y_pred, distinct(self.output_names))
 
     def _log(self, loss: Tensor, x: Any, y: Any, y_pred: Any, sample_weight: Any) -> dict[str, Any]:
-        self._loss_average.update_state(loss, len(next(a for a in leaves(x) if a is not None)))
+        one = x if hasattr(x, "shape") else next(a for a in leaves(x) if a is not None)
+        self._loss_average.update_state(loss, len(one))
         with no_grad():
             return self.compute_metrics(x, y, y_pred, sample_weight)
 
@@ -238,7 +239,9 @@ class Trainer:
         if self._warned_missing:  # the optimizer would say so in every step
             pairs = [pair for pair in pairs if pair[0] is not None]
         self.optimizer.apply_gradients(pairs)
-        self._warned_missing = self._warned_missing or any(g is None for g, _ in pairs)
+        for g, _ in pairs:
+            if g is None:
+                self._warned_missing = True
 
     def _weights_to_train(self) -> list:
         if self._to_train is None:
@@ -348,7 +351,7 @@ class Trainer:
         self.stop_training = self._warned_loss = False
         self.in_training, self.resume_from = (batches, callbacks), None
         try:
-            with quiet_blas, dropped_checks(), closing(callbacks):
+            with quiet_blas, dropped_checks, closing(callbacks):
                 callbacks.on_train_begin()
                 if self.resume_from is not None:
                     initial_epoch = self.resume_from["epoch"]
@@ -394,7 +397,7 @@ class Trainer:
         self._check_compiled("evaluate")
         batches = make_batches(x, y, sample_weight, batch_size=batch_size, steps=steps)
         callbacks = self._callback_list(callbacks, verbose, batches)
-        with quiet_blas, dropped_checks(), closing(callbacks):
+        with quiet_blas, dropped_checks, closing(callbacks):
             return _returned(self._test_epoch(batches, callbacks), return_dict)
 
     def predict(
@@ -427,7 +430,7 @@ class Trainer:
         batches = make_batches(x, batch_size=batch_size, steps=steps)
         callbacks = self._callback_list(callbacks, verbose, batches)
         parts = []
-        with quiet_blas, dropped_checks(), closing(callbacks):
+        with quiet_blas, dropped_checks, closing(callbacks):
             callbacks.on_predict_begin()
             for step, data in batches.epoch():
                 callbacks.on_predict_batch_begin(step)

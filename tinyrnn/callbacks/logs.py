@@ -98,13 +98,13 @@ class Logs(dict):
 
 def as_logs(logs: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return logs as they are if all of their numbers are on the host, or else so that they can be read."""
-    if isinstance(logs, Logs) or not any(_on_device(value) for value in logs.values()):
+    if isinstance(logs, Logs) or not any(map(_on_device, logs.values())):
         return logs
     return Logs(logs)
 
 
 def _on_device(value: Any) -> bool:
-    return on_device(to_array(value))
+    return not isinstance(value, float) and on_device(to_array(value))
 
 
 def _as_float(value: Any) -> Any:

@@ -395,16 +395,14 @@ class Layer(Configurable):
         """
         if not isinstance(shape, tuple):  # of a nest
             return
-        layout = f" {self.input_layout}" if self.input_layout else ""
+        expected, hint = None, ""
         if self.input_ndim is not None and len(shape) != self.input_ndim:
-            hint = self.fewer_axes_hint if len(shape) < self.input_ndim else ""
-            raise ValueError(
-                f"{self.name}: expected {self.input_ndim} axes{layout}, found shape {shape}{hint}"
-            )
-        if self.min_ndim is not None and len(shape) < self.min_ndim:
-            raise ValueError(
-                f"{self.name}: expected at least {self.min_ndim} axes{layout}, found shape {shape}"
-            )
+            expected, hint = self.input_ndim, self.fewer_axes_hint if len(shape) < self.input_ndim else ""
+        elif self.min_ndim is not None and len(shape) < self.min_ndim:
+            expected = f"at least {self.min_ndim}"
+        if expected is not None:
+            layout = f" {self.input_layout}" if self.input_layout else ""
+            raise ValueError(f"{self.name}: expected {expected} axes{layout}, found shape {shape}{hint}")
         if self.built and self.input_size is not None and shape[-1] != self.input_size:
             raise ValueError(
                 f"{self.name}: was built for inputs with {self.input_size} features, "
@@ -446,10 +444,11 @@ class Layer(Configurable):
 
     def _masks_in(self, inputs: Any) -> Any:
         """Return the masks that come with the inputs: one, a list of them for a list of inputs, or None."""
-        if isinstance(inputs, list | tuple):
+        if isinstance(inputs, (list, tuple)):
             masks = [placed(getattr(x, "mask", None)) for x in inputs]
             return masks if any(m is not None for m in masks) else None
-        return placed(getattr(inputs, "mask", None))
+        mask = getattr(inputs, "mask", None)
+        return None if mask is None else placed(mask)
 
     def _mask_out(self, inputs: Any, outputs: Any, mask: Any) -> None:
         """Attach the mask of the output to it."""
@@ -463,7 +462,7 @@ class Layer(Configurable):
             mask = None
         elif self.supports_masking:
             mask = self.compute_mask(inputs, mask)
-        if isinstance(outputs, Tensor) and not isinstance(mask, list | tuple):
+        if isinstance(outputs, Tensor) and not isinstance(mask, (list, tuple)):
             outputs.mask = mask
             return
         flat = [y for y in leaves(outputs) if isinstance(y, Tensor)]
@@ -484,10 +483,16 @@ class Layer(Configurable):
         mask : array of bool, optional
             That of the inputs by default.
         """
-        if is_symbolic(inputs) or ((args or kwargs) and is_symbolic([args, kwargs])):
+        if (args or kwargs) and any(map(is_symbolic, (*args, *kwargs.values()))):
             return self._call_symbolically(inputs, args, kwargs)
-        inputs = self._as_tensors(inputs)
-        shape = shapes_of(inputs)
+        if isinstance(inputs, Tensor):  # most often, and within a model nearly always
+            inputs = self._as_tensor(inputs)
+            shape = inputs.shape
+        elif is_symbolic(inputs):
+            return self._call_symbolically(inputs, args, kwargs)
+        else:
+            inputs = self._as_tensors(inputs)
+            shape = shapes_of(inputs)
         self.check_input(shape)
         if not self.built:
             with _building:
@@ -529,7 +534,7 @@ class Layer(Configurable):
         raise TypeError(f"{type(self).__name__} does not define call(inputs)")
 
     def _as_tensors(self, inputs: Any) -> Any:
-        if isinstance(inputs, Tensor | np.ndarray) or is_numbers(inputs):
+        if isinstance(inputs, np.ndarray) or is_numbers(inputs):
             return self._as_tensor(inputs)
         return map_leaves(self._as_tensor, inputs)
 
@@ -541,7 +546,8 @@ class Layer(Configurable):
             if isinstance(x, Layer | str):
                 raise TypeError(f"{self.name}: expected a tensor or an array to be called on, found {x!r}")
             tensor = Tensor(x)
-        if tensor.dtype != self.dtype and (self.needs_floats or tensor.dtype.kind == "f"):
+        dtype = tensor.dtype
+        if dtype != self.dtype and (self.needs_floats or dtype.kind == "f"):
             mask = tensor.mask
             tensor = tensor.astype(self.dtype)
             tensor.mask = mask
@@ -676,7 +682,7 @@ def _computed(outputs: Any) -> Any:
     """Return `outputs` with rows looked up now: a user may change the table before looking at them."""
     if isinstance(outputs, Tensor):
         return outputs.computed() if isinstance(outputs, Lookup) else outputs
-    return map_leaves(_computed, outputs) if isinstance(outputs, list | tuple | Mapping) else outputs
+    return map_leaves(_computed, outputs) if isinstance(outputs, (list, tuple, Mapping)) else outputs
 
 
 def _set_apart(outputs: Any, inputs: Any) -> Any:

@@ -150,7 +150,7 @@ class RNNCell(Layer, cells.Cell):
     def get_initial_state(self, batch_size: int) -> list[Tensor]:
         """Return zeros ``(batch_size, units)`` for each state."""
         zeros = device_module().zeros
-        return [Tensor(zeros((batch_size, self.units), self.dtype)) for _ in self.states]
+        return [Tensor._of(zeros((batch_size, self.units), self.dtype), None) for _ in self.states]
 
     # --- dropout ---
 

@@ -103,8 +103,12 @@ class Call:
 
 def is_symbolic(nest: Any) -> bool:
     """Whether a symbolic tensor stands anywhere in `nest`."""
-    if isinstance(nest, list | tuple | Mapping):
-        return any(isinstance(x, SymbolicTensor) for x in leaves(nest))
+    if isinstance(nest, (Tensor, np.ndarray, bool)):  # the usual: to ask whether it is a Mapping takes long
+        return False
+    if isinstance(nest, (list, tuple)):
+        return any(map(is_symbolic, nest))
+    if isinstance(nest, Mapping):
+        return any(map(is_symbolic, nest.values()))
     return isinstance(nest, SymbolicTensor)
 
 

@@ -153,9 +153,11 @@ class RNN(Layer):
 
     def _states_to_start(self, batch: int, given: Any) -> list:
         zeros = self.cell.get_initial_state(batch)
+        if given is None and self.stateful:
+            given = self._states
         if given is None:
-            given = self._states if self.stateful and self._states is not None else zeros
-        elif not isinstance(given, list | tuple):
+            return map_tensors(self._as_tensor, zeros)
+        if not isinstance(given, list | tuple):
             given = [given]
         states = map_tensors(self._as_tensor, list(given))
         if len(states) == len(zeros):  # of stacked cells with one state each, a tensor for each will do
@@ -252,7 +254,7 @@ class RNN(Layer):
 
 def map_tensors(function: Any, states: Any) -> Any:
     """Apply `function` to the states, which StackedRNNCells nests by cell."""
-    return [map_tensors(function, s) if isinstance(s, list | tuple) else function(s) for s in states]
+    return [map_tensors(function, s) if isinstance(s, (list, tuple)) else function(s) for s in states]
 
 
 def _state_shapes(batch: int | None, size: Any) -> list:

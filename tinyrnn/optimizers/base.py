@@ -22,7 +22,6 @@ from tinyrnn.backend import array_module, floatx, is_float
 from tinyrnn.cuda.clipping import clip_norms
 from tinyrnn.formulas import TraceError
 from tinyrnn.naming import Configurable, nearest, serialize, warn_user
-from tinyrnn.ops import to_array
 from tinyrnn.optimizers import schedules
 from tinyrnn.optimizers.compiled import Update
 from tinyrnn.optimizers.compiled_gpu import DeviceUpdate
@@ -362,13 +361,10 @@ class Optimizer(Configurable):
             If there is not one gradient of the right shape for each variable, if there is none at all,
             or a variable is none of those the optimizer was built with.
         """
-        grads = [to_array(g) for g in grads]
+        grads = [g.data if isinstance(g, Tensor) else g for g in grads]
         if not grads:
             return
-        found = self._match(grads, variables)
-        # What overflows shows in the loss; a warning from here would tell nothing more.
-        with np.errstate(all="ignore"):
-            self._step(found)
+        self._step(self._match(grads, variables))
         self._iteration.data += 1
 
     def _match(self, grads: list[Any], variables: Iterable[Any] | None) -> dict[int, Any]:
@@ -382,7 +378,7 @@ class Optimizer(Configurable):
         if len(grads) != len(variables):
             raise ValueError(f"{self.name}: {len(grads)} gradients for {len(variables)} variables")
         found: dict[int, Any] = {}
-        missing = []
+        missing, sizes, dtype = [], self._sizes, self._dtype
         for g, v in zip(grads, variables, strict=True):
             i = self._index.get(id(v))
             if i is None:
@@ -392,14 +388,15 @@ class Optimizer(Configurable):
             if g is None:
                 missing.append(v.path)
                 continue
-            if v.data.size != self._sizes[i] or v.data.dtype != self._dtype:
+            data = v.data
+            if data.size != sizes[i] or data.dtype != dtype:
                 raise ValueError(
-                    f"{self.name}: {v.path}: built for {self._sizes[i]} values in {self._dtype}, found "
-                    f"{v.data.size} in {v.data.dtype}"
+                    f"{self.name}: {v.path}: built for {sizes[i]} values in {dtype}, found "
+                    f"{data.size} in {data.dtype}"
                 )
-            if g.shape != v.data.shape:
+            if g.shape != data.shape:
                 raise ValueError(
-                    f"{self.name}: {v.path}: expected a gradient of shape {v.data.shape}, found {g.shape}"
+                    f"{self.name}: {v.path}: expected a gradient of shape {data.shape}, found {g.shape}"
                 )
             found[i] = g
         if not found:
@@ -408,6 +405,7 @@ class Optimizer(Configurable):
             warn_user(f"{self.name}: no gradient for {', '.join(missing)}")
         return found
 
+    @np.errstate(all="ignore")  # what overflows shows in the loss; a warning would tell nothing more
     def _step(self, found: dict[int, Any]) -> None:
         gradients: dict[int, Any] | None = found
         if self._changes_gradients:
@@ -494,8 +492,11 @@ class Optimizer(Configurable):
     def _update(self, gradients: dict[int, Any]) -> None:
         learning_rate = self.learning_rate
         c = self.coefficients(learning_rate, self.iterations + 1)
-        keep = [self._kept(self._trainable[i], learning_rate) for i in gradients]
-        weights = [self._trainable[i].data for i in gradients]
+        variables = [self._trainable[i] for i in gradients]
+        keep = [1.0] * len(variables)
+        if self.weight_decay is not None:
+            keep = [1 - learning_rate * self.weight_decay if self._decays(v) else 1.0 for v in variables]
+        weights = [v.data for v in variables]
         update = self._compiled(c)
         if update is not None:
             spans = [self._spans[i] for i in gradients]
@@ -519,21 +520,16 @@ class Optimizer(Configurable):
                 name: value if isinstance(value, plain) and not is_number(value) else is_number(value)
                 for name, value in vars(self).items()
             }
-        form = self._form
-        if self._update_compiled[0] != form:
-            on_host = array_module(*(v.data for v in self._trainable)) is np
-            try:
-                update = (Update if on_host else DeviceUpdate)(self, c, list(self._slots), self._dtype)
-            except TraceError:
-                update = None
+        form, (known, update) = self._form, self._update_compiled
+        if known is not form:
+            if known != form:
+                on_host = array_module(*(v.data for v in self._trainable)) is np
+                try:
+                    update = (Update if on_host else DeviceUpdate)(self, c, list(self._slots), self._dtype)
+                except TraceError:
+                    update = None
             self._update_compiled = form, update
-        return self._update_compiled[1]
-
-    def _kept(self, variable: Any, learning_rate: float) -> float:
-        """Return what weight decay leaves of a variable."""
-        if self.weight_decay is None or not self._decays(variable):
-            return 1.0
-        return 1 - learning_rate * self.weight_decay
+        return update
 
     def _decays(self, variable: Any) -> bool:
         variables, names = self._excluded
