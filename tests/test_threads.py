@@ -51,20 +51,23 @@ def test_no_rows_are_no_ranges():
 
 def test_number_of_threads(monkeypatch):
     monkeypatch.delenv("TINYRNN_NUM_THREADS", raising=False)
-    assert 1 <= threads.get_num_threads() <= os.cpu_count()
-    monkeypatch.setenv("TINYRNN_NUM_THREADS", "7")
-    assert threads.get_num_threads() == 7
-    threads.set_num_threads(2)
+    threads.set_num_threads(None)
     try:
+        assert 1 <= threads.get_num_threads() <= os.cpu_count()
+        monkeypatch.setenv("TINYRNN_NUM_THREADS", "7")
+        threads.set_num_threads(2)
         assert threads.get_num_threads() == 2
-    finally:
         threads.set_num_threads(None)
-    assert threads.get_num_threads() == 7
+        assert threads.get_num_threads() == 7
+    finally:
+        monkeypatch.undo()
+        threads.set_num_threads(None)
 
 
 @pytest.mark.parametrize("bad", ["0", "-1", "1.5", "two", "", " "])
 def test_a_bad_number_of_threads(monkeypatch, bad):
     monkeypatch.setenv("TINYRNN_NUM_THREADS", bad)
+    threads.set_num_threads(None)
     with pytest.raises(ValueError, match=f"TINYRNN_NUM_THREADS: expected a number .* found '{bad}'"):
         threads.get_num_threads()
     with pytest.raises(ValueError, match="number: expected a number of threads from 1 on, found"):

@@ -25,15 +25,19 @@ _TURNS = 150_000  # of looking for work before a thread sleeps: about two millis
 def get_num_threads() -> int:
     """Return how many threads the compiled kernels use.
 
-    ``TINYRNN_NUM_THREADS`` in the environment, or else the number of processors this process may use.
+    ``TINYRNN_NUM_THREADS`` in the environment, or else the number of processors this process may use: looked at
+    once, and again after ``set_num_threads(None)``.
 
     Raises
     ------
     ValueError
         If the variable is no positive number.
     """
-    if _number is not None:
-        return _number
+    return _number_outside() if _number is None else _number
+
+
+@functools.cache
+def _number_outside() -> int:
     given = os.environ.get("TINYRNN_NUM_THREADS")
     if given is not None:
         return _checked(given, "TINYRNN_NUM_THREADS")
@@ -50,6 +54,7 @@ def set_num_threads(number: int | None) -> None:
     """
     global _number
     _number = None if number is None else _checked(number, "number")
+    _number_outside.cache_clear()
 
 
 def _checked(number: Any, name: str) -> int:
@@ -161,6 +166,7 @@ def _new_team() -> None:
     """Start anew in a forked process: the threads have stayed behind in its parent."""
     global _team
     _team = _Team()
+    _number_outside.cache_clear()  # its parent may have given it other processors
 
 
 if hasattr(os, "register_at_fork"):

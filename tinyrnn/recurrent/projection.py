@@ -42,7 +42,8 @@ class Projection(NamedTuple):
 
     def of(self, parts: list) -> Projection:
         """Return the same of other parts."""
-        return self._replace(**dict(zip(("x", "W", "b"), parts, strict=False)))
+        x, W, b = parts if len(parts) == 3 else (*parts, None)
+        return Projection(x, W, b, self.ids, self.masks)
 
     def looked_up(self) -> Projection:
         """Return the same with the rows of the table that are meant."""
