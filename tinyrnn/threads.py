@@ -25,8 +25,8 @@ _TURNS = 150_000  # of looking for work before a thread sleeps: about two millis
 def get_num_threads() -> int:
     """Return how many threads the compiled kernels use.
 
-    ``TINYRNN_NUM_THREADS`` in the environment, or else the number of processors this process may use: looked at
-    once, and again after ``set_num_threads(None)``.
+    ``TINYRNN_NUM_THREADS`` in the environment, or else the number of processors this process may use: it is
+    found out once, and again after ``set_num_threads(None)``.
 
     Raises
     ------

@@ -105,8 +105,8 @@ class Run:
     ----------
     source : array or Projection
         What came in.
-    width : int
-        Of a column, in numbers: the units, filled up to whole vectors.
+    width, row : int
+        Of a column, in numbers: the units, filled up to whole vectors. Of all columns.
     x, W : (batch, length, features), (features, gates * units)
         Of no features if what the input gives is known before the loop.
     index : (batch, length), or empty
@@ -116,9 +116,11 @@ class Run:
     """
 
     code: Code
+    columns: Columns
     loops: Loops
     source: Any
     width: int
+    row: int
     x: np.ndarray
     W: np.ndarray
     index: np.ndarray
@@ -133,16 +135,6 @@ class Run:
     ranges: np.ndarray
     outputs: np.ndarray | None = None
     tape: Workspace | None = None
-
-    @property
-    def columns(self) -> Columns:
-        """The columns of pre-activations."""
-        return self.code.columns
-
-    @property
-    def row(self) -> int:
-        """How many numbers a row of pre-activations has."""
-        return len(self.columns) * self.width
 
     @property
     def tape_strides(self) -> tuple[int, int]:
@@ -204,7 +196,8 @@ def _prepare(code, source, U, b_r, params, states0, mask, rec_mask, reverse) -> 
     steps = batch * length if mask is None else int(mask.sum())
     small = steps * (x.shape[2] + units + _STEP) * U.shape[1] < _SMALL
     return Run(
-        code, loops, source, width, x, W, index, chosen, own(U), padded.reshape(-1),
+        code, code.columns, loops, source, width, len(code.columns) * width, x, W, index, chosen, own(U),
+        padded.reshape(-1),
         states0=np.array(states0),
         mask=np.zeros((0, 0), bool) if mask is None else own(mask),
         drop=_factors(source, x, rec_mask, kind, units),
@@ -310,10 +303,10 @@ def backward(run: Run, d_outputs: Any, d_final: Sequence, with_x: bool = True) -
     d_outputs = np.zeros((0, 0, 0), kind) if d_outputs is None else own(d_outputs)
     table = run.chosen is not None
     if table:
-        d_bases = Workspace((parts, len(run.chosen) * run.row), kind)
+        space = Workspace((parts, len(run.chosen) * run.row), kind)
+        d_bases = space.array
     else:  # every step has a row of its own of pre-activations, or all have the biases
-        d_bases = Workspace((1, 0 if isinstance(run.source, Projection) else batch * length * run.row), kind)
-        d_bases.array[...] = 0
+        d_bases = np.zeros((1, 0 if isinstance(run.source, Projection) else batch * length * run.row), kind)
     d_kernels = Workspace((parts, (features + units + run.loops.spare) * run.row), kind)
     d_params = np.zeros((parts, len(run.params)), kind)
     kernel = _packed(run, run.loops.pack_transposed, run.W, run.U)
@@ -321,17 +314,17 @@ def backward(run: Run, d_outputs: Any, d_final: Sequence, with_x: bool = True) -
         threads.mailbox(parts), parts, run.ranges, run.reverse, run.width, run.loops.lanes,
         run.columns.groups(features, units), run.columns.gate_of, run.x, run.index, kernel.array, run.params,
         run.states0, run.mask, run.drop, run.outputs, run.tape.array[0], *run.tape_strides,
-        run.code.layout.late_slot, d_outputs, d_states, with_x and features > 0, d_x, d_bases.array,
+        run.code.layout.late_slot, d_outputs, d_states, with_x and features > 0, d_x, d_bases,
         not table, d_kernels.array, d_params,
     )  # fmt: skip
     d_W, d_U, d_b, d_b_r = _unpacked(run, d_kernels, features, units, with_biases=not table)
     if table:
-        d_x, d_kernels = _project_back(run, d_bases.array, with_x)
+        d_x, d_kernels = _project_back(run, d_bases, with_x)
         d_W, _, d_b, d_b_r = _unpacked(run, d_kernels, len(run.source.W), 0, with_biases=True)
     if isinstance(run.source, Projection):
         d_source = [d_x if with_x else None, d_W, *([] if run.source.b is None else [d_b])]
     else:
-        d_base = d_bases.array.reshape(batch * length, run.row)
+        d_base = d_bases.reshape(batch * length, run.row)
         d_source = run.columns.gather(d_base, run.columns.of_x, units).reshape(batch, length, -1)
     d_params = [d[:units] for d in d_params.sum(axis=0).reshape(-1, run.width)] if len(run.params) else []
     return d_source, d_U, d_b_r, d_params, list(d_states)
