@@ -34,8 +34,15 @@ _STEP = 60  # what the rest of a step costs for each gate and unit, in multiplic
 _SMALL_KERNEL = 30_000  # numbers
 
 
-@dataclass
-class Loops:
+class _Shared:
+    """What never changes: a deep copy of a model, or of a graph that it holds, has the same."""
+
+    def __deepcopy__(self, memo: dict) -> Any:
+        return self
+
+
+@dataclass(frozen=True)
+class Loops(_Shared):
     """The compiled functions of a cell for one type of float: its own, and those that all cells share.
 
     Attributes
@@ -57,7 +64,7 @@ class Loops:
     spare: int
 
 
-class Code:
+class Code(_Shared):
     """The compiled functions of a cell, and where its values stand.
 
     Raises
