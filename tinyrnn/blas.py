@@ -32,24 +32,35 @@ class _QuietBlas:
     def __init__(self):
         self._lock = threading.Lock()
         self._inside = 0
-        self._controller: Any = None
-        self._limit: Any = None
+        self._libraries: list[Any] | None = None
+        self._before: list[int] = []  # how many threads each of them used
 
     def __enter__(self) -> None:
         with self._lock:
             if self._inside == 0:
-                if self._controller is None:
+                if self._libraries is None:
                     from threadpoolctl import ThreadpoolController
 
-                    self._controller = ThreadpoolController()
-                self._limit = self._controller.limit(limits=1, user_api="blas")
+                    self._libraries = ThreadpoolController().select(user_api="blas").lib_controllers
+                self._before = [library.get_num_threads() for library in self._libraries]
+                self._set([1] * len(self._before))
             self._inside += 1
 
     def __exit__(self, *exception: object) -> None:
         with self._lock:
             self._inside -= 1
             if self._inside == 0:
-                self._limit.restore_original_limits()
+                self._set(self._before)
+
+    def _set(self, numbers: list[int]) -> None:
+        for library, number in zip(self._libraries, numbers, strict=True):
+            library.set_num_threads(number)
+
+    def leave_in_child(self) -> None:
+        """Start anew in a forked process: whoever was inside has stayed behind in its parent."""
+        if self._inside:
+            self._set(self._before)
+        self.__init__()
 
 
 # For a training or a prediction: BLAS's own threads go on spinning for milliseconds after a product, on the
@@ -57,12 +68,5 @@ class _QuietBlas:
 quiet_blas = _QuietBlas()
 
 
-def _leave_in_child() -> None:
-    """Start anew in a forked process: whoever was inside has stayed behind in its parent."""
-    if quiet_blas._inside:
-        quiet_blas._limit.restore_original_limits()
-    quiet_blas.__init__()
-
-
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_leave_in_child)
+    os.register_at_fork(after_in_child=quiet_blas.leave_in_child)

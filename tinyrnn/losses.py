@@ -243,13 +243,37 @@ def binary_crossentropy(
     axis : int
         The axis to average over.
     """
-    return row_mean(_binary_crossentropy, y_true, y_pred, from_logits, label_smoothing, axis=axis)
+    is_usual = not from_logits and axis in (-1, len(y_pred.shape) - 1)
+    return row_mean(
+        _binary_crossentropy, y_true, y_pred, from_logits, label_smoothing, axis=axis,
+        on_host=(lambda y, p: _mean_log_loss(_smoothed(y, label_smoothing), p)) if is_usual else None,
+    )  # fmt: skip
 
 
 def _binary_crossentropy(y_true, y_pred, from_logits, label_smoothing):
-    if label_smoothing:
-        y_true = y_true * (1.0 - label_smoothing) + 0.5 * label_smoothing
+    y_true = _smoothed(y_true, label_smoothing)
     return _log_loss_of_logits(y_true, y_pred) if from_logits else _log_loss(y_true, _inside(y_pred))
+
+
+def _smoothed(y, by):
+    return y * (1.0 - by) + 0.5 * by if by else y
+
+
+@primitive
+def _mean_log_loss(y, p):
+    return ops.mean(_log_loss(y, _inside(p)), axis=-1)
+
+
+def _mean_log_loss_gradient(g, y, p):
+    inside = _inside(p)
+    kept = ops.to_array(p) == ops.to_array(inside)
+    return (g[..., None] / float(p.shape[-1])) * ((inside - y) / (inside * (1.0 - inside)) * kept)
+
+
+_mean_log_loss.gradient(
+    y=lambda g, p: (g[..., None] / float(p.shape[-1])) * (ops.log(1.0 - _inside(p)) - ops.log(_inside(p))),
+    p=_mean_log_loss_gradient,
+)
 
 
 @_paired
