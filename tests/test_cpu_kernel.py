@@ -31,8 +31,9 @@ FLOATS = ("float32", "float64")
 
 @pytest.fixture
 def busy(monkeypatch):
-    """Small work too is shared out among threads; how many there are may be changed."""
-    monkeypatch.setattr(cpu, "_SMALL", 1)
+    """Small work too is shared out among threads, or done beforehand; how many there are may be changed."""
+    for name in ("_SMALL", "_SMALL_KERNEL", "_WORTH"):
+        monkeypatch.setattr(cpu, name, 1)
     yield
     threads.set_num_threads(None)
 
@@ -203,8 +204,10 @@ def test_projections_equal_definition(name, dtype, case, source, frozen, batch, 
 @pytest.mark.parametrize("name", ["LSTM", "LateWithParameter"])
 @pytest.mark.parametrize("masked", [None, "random"])
 @pytest.mark.parametrize("dropped", [False, True])
-def test_few_rows_of_many_steps_equal_definition(name, masked, dropped):
+@pytest.mark.parametrize("beforehand", [False, True])
+def test_few_rows_of_many_steps_equal_definition(name, masked, dropped, beforehand, monkeypatch):
     """What waits for the products of the kernel's gradient fills its place several times."""
+    monkeypatch.setattr(cpu, "_WORTH", 1 if beforehand else 10**9)
     cell, batch, length, units = CELLS[name](), 3, 230, 9
     settings = {"batch": batch, "length": length, "masked": masked, "dropped": dropped}
     masks = draw_masks({"seed": 0, "dtype": "float64", **settings}, len(cell.gates), units)

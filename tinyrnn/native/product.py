@@ -96,6 +96,7 @@ def _tile_code(rows: int, vectors: int) -> Callable:
 
 TALL = 8 if VECTOR_BYTES != 32 else 4  # AVX2 has 16 registers, half of those of AVX-512 and NEON
 _tall_wide, _tall = _make_tile(TALL, 2), _make_tile(TALL, 1)
+_half_wide, _half = _make_tile(TALL // 2, 2), _make_tile(TALL // 2, 1)
 _low_wide, _low = _make_tile(1, 4), _make_tile(1, 1)
 
 
@@ -107,6 +108,7 @@ def _product(c, c_at, c_row, a, a_at, a_row, a_k, b, b_at, b_vector, b_k, rows, 
     rows, and of matrices of any strides: the recurrent kernel needs no other.
     """
     tall = rows - rows % TALL
+    half = rows - rows % (TALL // 2)
     for v in range(0, vectors, 2):
         b_v = b_at + v * b_vector
         for i in range(0, tall, TALL):
@@ -115,8 +117,14 @@ def _product(c, c_at, c_row, a, a_at, a_row, a_k, b, b_at, b_vector, b_k, rows, 
                 _tall_wide(c, c_i, c_row, a, a_i, a_row, a_k, b, b_v, b_vector, b_k, depth)
             else:
                 _tall(c, c_i, c_row, a, a_i, a_row, a_k, b, b_v, b_vector, b_k, depth)
+        if half > tall:
+            c_i, a_i = c_at + tall * c_row + v * lanes, a_at + tall * a_row
+            if v + 1 < vectors:
+                _half_wide(c, c_i, c_row, a, a_i, a_row, a_k, b, b_v, b_vector, b_k, depth)
+            else:
+                _half(c, c_i, c_row, a, a_i, a_row, a_k, b, b_v, b_vector, b_k, depth)
     wide = vectors - vectors % 4
-    for i in range(tall, rows):
+    for i in range(half, rows):
         c_i, a_i = c_at + i * c_row, a_at + i * a_row
         for v in range(0, wide, 4):
             b_v = b_at + v * b_vector

@@ -32,6 +32,8 @@ __all__ = ["backward", "compiled", "forward"]
 _SMALL = 100_000  # multiplications that take one thread as long as it takes to call another
 _STEP = 60  # what the rest of a step costs for each gate and unit, in multiplications
 _SMALL_KERNEL = 30_000  # numbers
+_FEW = 8  # rows of a batch: fewer than a product works on at once
+_WORTH = 1_000_000  # multiplications that are worth some calls more to be done for eight rows at once
 
 
 class _Shared:
@@ -110,8 +112,8 @@ class Run:
 
     Attributes
     ----------
-    source : array or Projection
-        What came in.
+    given, source : array or Projection
+        What came in; what is worked with.
     width, row : int
         Of a column, in numbers: the units, filled up to whole vectors. Of all columns.
     x, W : (batch, length, features), (features, gates * units)
@@ -140,6 +142,7 @@ class Run:
     reverse: bool
     two_biases: bool
     ranges: np.ndarray
+    given: Any
     outputs: np.ndarray | None = None
     tape: Workspace | None = None
 
@@ -188,6 +191,7 @@ def _prepare(code, source, U, b_r, params, states0, mask, rec_mask, reverse) -> 
     loops = code.loops(kind)
     width = -(-units // loops.lanes) * loops.lanes
     batch, length, _ = source.shape
+    given, source = source, _steps_as_rows(source)
     index, chosen = np.zeros((0, 0), np.intp), None
     if isinstance(source, Projection) and source.ids is None:
         x, W = own(source.x), own(source.W)
@@ -211,7 +215,22 @@ def _prepare(code, source, U, b_r, params, states0, mask, rec_mask, reverse) -> 
         reverse=reverse,
         two_biases=b_r is not None,
         ranges=threads.ranges(batch, 1) if small else _shares(batch, mask),
+        given=given,
     )  # fmt: skip
+
+
+def _steps_as_rows(source: Any) -> Any:
+    """Return the input of few rows as a table of all their steps, which are then projected beforehand.
+
+    In the loop every row alone would be multiplied with the whole kernel.
+    """
+    if not isinstance(source, Projection) or source.ids is not None or source.masks is not None:
+        return source
+    batch, length, features = source.x.shape
+    if batch >= _FEW or batch * length * features * source.W.shape[1] < _WORTH:
+        return source
+    steps = source.x.reshape(batch * length, features)
+    return source._replace(x=steps, ids=np.arange(batch * length).reshape(batch, length))
 
 
 def _shares(batch: int, mask: Any) -> np.ndarray:
@@ -329,7 +348,8 @@ def backward(run: Run, d_outputs: Any, d_final: Sequence, with_x: bool = True) -
         d_x, d_kernels = _project_back(run, d_bases, with_x)
         d_W, _, d_b, d_b_r = _unpacked(run, d_kernels, len(run.source.W), 0, with_biases=True)
     if isinstance(run.source, Projection):
-        d_source = [d_x if with_x else None, d_W, *([] if run.source.b is None else [d_b])]
+        d_x = d_x.reshape(run.given.x.shape) if with_x else None
+        d_source = [d_x, d_W, *([] if run.source.b is None else [d_b])]
     else:
         d_base = d_bases.reshape(batch * length, run.row)
         d_source = run.columns.gather(d_base, run.columns.of_x, units).reshape(batch, length, -1)
