@@ -1,12 +1,13 @@
 """The engine: graphs, the way back, memory."""
 
+import copy
 import gc
 
 import numpy as np
 import pytest
 
 from tinyrnn import autograd, ops
-from tinyrnn.autograd import Tensor, grad, is_recording, no_grad
+from tinyrnn.autograd import Tensor, broadcast_to, grad, is_recording, no_grad, primitive
 from tinyrnn.gradcheck import gradcheck
 
 
@@ -266,3 +267,40 @@ def test_truth_of_many_elements():
     assert bool(Tensor([1.0]))
     with pytest.raises(ValueError, match=r"of 2 elements is not one; choose by element with ops\.where"):
         bool(Tensor([1.0, 0.0]))
+
+
+def test_a_graph_and_its_copy():
+    """Their nodes have the same numbers."""
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    y = ops.sum(x * x)
+    z = copy.deepcopy(y)
+    (y + z).backward()
+    np.testing.assert_array_equal(x.grad, [2.0, 4.0])
+
+
+def test_one_context_entered_twice():
+    context = no_grad()
+    with context:
+        with context:
+            assert not is_recording()
+        assert not is_recording()
+    assert is_recording()
+
+
+@pytest.mark.parametrize("shape", [4, (4,), (2, 3), (), (0, 2)])
+def test_a_number_broadcast(shape):
+    np.testing.assert_array_equal(broadcast_to(np.float32(2.0), shape=shape), np.full(shape, 2.0, "float32"))
+
+
+def test_a_number_is_not_broadcast_to_negative_lengths():
+    with pytest.raises(ValueError, match="shape"):
+        broadcast_to(np.float32(2.0), shape=(-1,))
+
+
+def test_a_rule_that_asks_for_what_there_is_not():
+    @primitive
+    def thrice(x):
+        return 3.0 * x
+
+    with pytest.raises(TypeError, match="thrice: a gradient rule asks for 'y'"):
+        thrice.gradient(x=lambda g, y: g)

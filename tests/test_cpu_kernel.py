@@ -1,4 +1,4 @@
-"""The compiled kernel: its functions and products, the definition beside it, threads, files, memory."""
+"""The compiled kernel: its functions, the definition beside it, threads, files, memory."""
 
 import os
 import subprocess
@@ -260,6 +260,22 @@ def test_input_masks_of_a_table():
     dropped, _ = draw_projection(cell, 4, 3, 2, "dropped", "float32")
     arguments = (cell, inputs, None, None, False, "all", table._replace(masks=dropped.masks))
     assert_close(results("cpu", *arguments), results("unrolled", *arguments), "float32")
+
+
+@pytest.mark.parametrize("form", ["Fortran", "read-only", "int32", "uint8"])
+def test_ids_and_tables_of_any_form(form):
+    cell = CELLS["LSTM"]()
+    projection, inputs = draw_projection(cell, 4, 3, 2, "table", "float32")
+    expected = results("unrolled", cell, inputs, None, None, False, "all", projection)
+    if form == "Fortran":
+        inputs = [np.asfortranarray(x) for x in inputs]
+        projection = projection._replace(ids=np.asfortranarray(projection.ids))
+    elif form == "read-only":
+        for array in (*inputs, projection.ids):
+            array.flags.writeable = False
+    else:
+        projection = projection._replace(ids=projection.ids.astype(form))
+    assert_close(results("cpu", cell, inputs, None, None, False, "all", projection), expected, "float32")
 
 
 # --- numbers ----------------------------------------------------------------------------------------------

@@ -125,6 +125,8 @@ def test_gradients_of_both_orders(name, labels, predictions, options):
         ("binary_crossentropy", {}),
         ("binary_crossentropy", {"from_logits": True}),
         ("binary_crossentropy", {"label_smoothing": 0.2, "axis": 1}),
+        ("categorical_crossentropy", {}),
+        ("categorical_crossentropy", {"label_smoothing": 0.2, "axis": 1}),
     ],
 )
 def test_labels_have_gradients_too(name, options):

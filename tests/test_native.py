@@ -14,7 +14,7 @@ FLOATS = ["float32", "float64"]
 
 
 def run(function, *args):
-    """Run a function of a part, by ranges of rows, on two threads."""
+    """Run a function of a part, by ranges of rows."""
     dtype = next(a.dtype for a in args[1:] if isinstance(a, np.ndarray) and a.dtype.kind == "f")
     parallel_for(dtype, function)(threads.mailbox(len(args[0])), len(args[0]), *args)
 
@@ -228,7 +228,7 @@ def test_rows_of_a_table(dtype, with_table, n, share, features, units, parts, fo
     by_column = by_column.reshape(features, row)
     ranges, settings = threads.ranges(len(chosen), parts, 8), (COLUMNS, units, width, lanes)
 
-    kernel, out = np.zeros(row * features, dtype), np.full(len(chosen) * row, np.nan, dtype)
+    kernel, out = np.full(row * features, np.nan, dtype), np.full(len(chosen) * row, np.nan, dtype)
     bias = rng.standard_normal(row).astype(dtype)
     run(packing.pack, threads.ranges(row // lanes, 1), kernel, W, U, *settings)
     run(table.project, ranges, out, bias, rows, chosen, kernel, groups, width, lanes)
@@ -237,7 +237,7 @@ def test_rows_of_a_table(dtype, with_table, n, share, features, units, parts, fo
 
     d = rng.standard_normal((found, len(chosen) * row)).astype(dtype)
     d_z = d.astype("float64").sum(axis=0).reshape(-1, row)
-    kernel_t = np.zeros(-(-features // lanes) * lanes * row, dtype)
+    kernel_t = np.full(-(-features // lanes) * lanes * row, np.nan, dtype)
     run(packing.pack_transposed, threads.ranges(-(-features // lanes), 1), kernel_t, W, U, *settings)
     d_rows = np.full((n if with_table else 0, features), np.nan, dtype)
     d_kernels = np.full((len(ranges), (features + PANEL) * row), np.nan, dtype)

@@ -716,3 +716,20 @@ def test_numbers_may_be_numpys():
     optimizer.momentum = np.float64(0.0)
     optimizer.apply([g], variables)
     np.testing.assert_allclose(variable.data, start - 0.2)
+
+
+def test_arrays_that_change_places():
+    """In the second step the same arrays come in the same order, but belong to other variables."""
+
+    def trained(forgetful):
+        first, second = some_variables((3,), (3,), dtype="float32")
+        optimizer = optimizers.Adam(0.1)
+        optimizer.apply([np.ones(3, "float32"), -np.ones(3, "float32")], [first, second])
+        first.data, second.data = second.data, first.data
+        if forgetful:
+            optimizer._update_compiled = None, None
+        optimizer.apply([np.full(3, 0.5, "float32"), np.ones(3, "float32")], [second, first])
+        return [first.data, second.data, *(slot.data for slot in optimizer.variables)]
+
+    for found, expected in zip(trained(False), trained(True), strict=True):
+        np.testing.assert_array_equal(found, expected)

@@ -41,6 +41,9 @@ __all__ = [
 class _Mode(threading.local):
     recording = True
 
+    def __init__(self):
+        self.outside: list[bool] = []  # what held where the contexts that are open now were entered
+
 
 _mode = _Mode()
 
@@ -53,7 +56,7 @@ def is_recording() -> bool:
 class _Recording:
     """Context in which operations are recorded in this thread, or not; also a decorator."""
 
-    __slots__ = ("_before", "_flag")
+    __slots__ = ("_flag",)
 
     def __init__(self, flag: bool):
         self._flag = flag
@@ -67,11 +70,11 @@ class _Recording:
         return within
 
     def __enter__(self) -> None:
-        self._before = _mode.recording
+        _mode.outside.append(_mode.recording)
         _mode.recording = self._flag
 
     def __exit__(self, *exception: object) -> None:
-        _mode.recording = self._before
+        _mode.recording = _mode.outside.pop()
 
 
 def no_grad() -> _Recording:
@@ -317,6 +320,8 @@ def _argument(op: Primitive, name: str) -> str:
         return "node.shapes"
     if name.endswith("_shape") and name[:-6] in op.inputs:
         return f"node.shapes[{op.inputs[name[:-6]]}]"
+    if name not in op.settings:
+        raise TypeError(f"{op.name}: a gradient rule asks for {name!r}; see Primitive for what there is")
     if op.settings[name] is inspect.Parameter.empty:
         return f"node.static[{name!r}]"
     return f"node.static.get({name!r}, default_{name})"
@@ -571,7 +576,7 @@ def _propagate(outputs, seeds, wanted, retain_graph, create_graph) -> dict:
     leaves. Every node is visited once, by falling number; its gradients are dropped when it has been.
     """
     pending: dict[Node, list] = {}  # the gradients so far
-    ahead: list[tuple[int, Node]] = []  # what is to be visited, a heap
+    ahead: list[tuple[int, int, Node]] = []  # what is to be visited, a heap
     for x, seed in zip(outputs, seeds, strict=True):
         if x.node is None:
             if wanted is None:
@@ -584,7 +589,7 @@ def _propagate(outputs, seeds, wanted, retain_graph, create_graph) -> dict:
     result = {}
     with _Recording(create_graph):
         while ahead:
-            node = heappop(ahead)[1]
+            node = heappop(ahead)[-1]
             gradients = pending.pop(node)
             if on_way is not None:
                 if node not in on_way:
@@ -643,7 +648,7 @@ def _deposit(pending: dict, ahead: list, node: Node, index: int, g: Any) -> None
     if slots is None:
         slots = pending[node] = [None] * node.n_outputs
         if node.parents:
-            heappush(ahead, (-node.number, node))
+            heappush(ahead, (-node.number, id(node), node))  # a deep copy has the same number
     slots[index] = g if slots[index] is None else slots[index] + g
 
 
@@ -677,14 +682,14 @@ def _pull(node: Node, gradients: list, on_way: set | None, pending: dict, ahead:
 @primitive
 def broadcast_to(x, *, shape):
     """Repeat `x` to `shape` by NumPy's broadcasting rules (a read-only view)."""
-    if isinstance(x, _OF_HOST) and not x.shape:  # a number: NumPy's way takes ten times as long
+    is_number = isinstance(x, (np.ndarray, np.generic)) and not x.shape
+    if (
+        is_number and type(shape) is tuple and min(shape, default=0) >= 0
+    ):  # NumPy's way takes ten times as long
         out = np.ndarray(shape, x.dtype, x, strides=(0,) * len(shape))
         out.flags.writeable = False
         return out
     return array_module(x).broadcast_to(x, shape)
-
-
-_OF_HOST = np.ndarray, np.generic
 
 
 broadcast_to.gradient(x=lambda g: g)

@@ -68,8 +68,8 @@ def _make_writer(k: int) -> Callable:
 def _move_code(adds: bool) -> Callable:
     """Return what generates a loop ``to = source``, or ``to +=``, over n neighbouring numbers of each.
 
-    With two arguments more the source is multiplied with neighbouring factors. What does not fill a vector
-    at the end is one masked vector: units and features are rarely a power of two.
+    `n` is not negative. With two arguments more the source is multiplied with neighbouring factors. What
+    does not fill a vector at the end is one masked vector: units and features are rarely a power of two.
     """
 
     def generate(context, builder, signature, args):

@@ -171,7 +171,7 @@ def _by_name(compiled: Any, arguments: str) -> Any:
 
 product = _by_name(_product, "aiiaiiiaiiiiiii")
 
-PANEL = np.intp(8)  # numbers of a row of A that `transposed_product` packs together
+PANEL = np.intp(8)  # numbers that stand packed together for a product with a transposed matrix
 
 
 @entry

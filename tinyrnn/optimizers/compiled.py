@@ -6,7 +6,6 @@ writes them once. The optimizer's numbers are arguments of the loop.
 
 from __future__ import annotations
 
-import functools
 import operator
 from collections.abc import Collection, Mapping, Sequence
 from ctypes import addressof, c_char
@@ -84,7 +83,7 @@ class Update:
         sources = [np.ascontiguousarray(g, self._dtype) for g in gradients]
         places[:, 3] = [_address(g) for g in sources]
         n = max([s.stop for s in spans])
-        ranges = _ranges(n, 1 if n < _SMALL else threads.get_num_threads(), 64)
+        ranges = threads.ranges(n, 1 if n < _SMALL else threads.get_num_threads(), 64)
         keep = np.array(keep, self._dtype)
         numbers = np.array(self._rule.numbers(optimizer, coefficients), "float64")
         self._loop(threads.mailbox(len(ranges)), len(ranges), ranges, places, keep, numbers, *slots.values())
@@ -99,7 +98,7 @@ class Update:
         Nearly always they are the arrays of the step before.
         """
         known, known_spans, places = self._known
-        if len(weights) == len(known) and all(map(operator.is_, weights, known)) and spans == known_spans:
+        if spans == known_spans and all(map(operator.is_, weights, known)):
             return weights, places.copy()  # another thread has its own
         targets = [w if w.flags.c_contiguous else np.ascontiguousarray(w) for w in weights]
         places = np.array([(s.start, s.stop, _address(w), 0) for s, w in zip(spans, targets, strict=True)])
@@ -107,8 +106,6 @@ class Update:
             self._known = targets, spans, places.copy()
         return targets, places
 
-
-_ranges = functools.lru_cache(threads.ranges)
 
 _Bytes = c_char * 0
 

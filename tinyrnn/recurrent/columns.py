@@ -34,7 +34,7 @@ class Columns:
         rows = [
             (gate_of[c], of_x, of_r) for first, n, of_x, of_r, _ in groups for c in range(first, first + n)
         ]
-        self.table = np.array(rows, np.intp)
+        self.table = np.array(rows, np.intp).reshape(-1, 3)
         self.gate_of = self.table[:, 0].copy()
         self.of_x, self.of_r = (_runs(self.gate_of, self.table[:, k]) for k in (1, 2))
         self._known: dict[tuple[int, int], np.ndarray] = {}  # small, but wanted in every step

@@ -90,16 +90,12 @@ class Code(_Shared):
         if dtype not in self._loops:
             from tinyrnn.native import jit, packing, product, table
 
-            own = load(self._sources[dtype], f"{self.name}_{dtype.name}")
-            shared = [
-                packing.pack,
-                packing.pack_transposed,
-                packing.unpack,
-                table.project,
-                table.project_back,
-            ]
-            shared = [product.parallel_for(dtype, function) for function in shared]
-            self._loops[dtype] = Loops(own.forward, own.backward, *shared, jit.LANES[dtype], product.PANEL)
+            of_cell = load(self._sources[dtype], f"{self.name}_{dtype.name}")
+            of_all = packing.pack, packing.pack_transposed, packing.unpack, table.project, table.project_back
+            self._loops[dtype] = Loops(
+                of_cell.forward, of_cell.backward, *(product.parallel_for(dtype, f) for f in of_all),
+                jit.LANES[dtype], product.PANEL,
+            )  # fmt: skip
         return self._loops[dtype]
 
 
@@ -247,7 +243,7 @@ def _distinct(ids: np.ndarray, n: int, mask: Any) -> tuple[np.ndarray, np.ndarra
     chosen = np.flatnonzero(used)
     place = np.zeros(n, np.intp)
     place[chosen] = np.arange(len(chosen))
-    return chosen, place[ids]
+    return chosen, own(place[ids])
 
 
 def _factors(source: Any, x: np.ndarray, rec_mask: Any, kind: np.dtype, units: int) -> np.ndarray:
@@ -289,7 +285,8 @@ def _packed(run: Run, pack: Callable, W: np.ndarray, U: np.ndarray) -> Workspace
     if pack is run.loops.pack:
         vectors, each = run.row // lanes, (len(W) + len(U)) * lanes
     else:
-        vectors, each = -(-len(W) // lanes) - (-len(U) // lanes), run.row * lanes
+        of_x, of_u = (-(-len(kernel) // lanes) for kernel in (W, U))
+        vectors, each = of_x + of_u, run.row * lanes
     out = Workspace((vectors * each,), run.U.dtype)
     ranges = threads.ranges(vectors, 1 if _is_small(out) else threads.get_num_threads())
     pack(
@@ -329,7 +326,7 @@ def backward(run: Run, d_outputs: Any, d_final: Sequence, with_x: bool = True) -
     d_outputs = np.zeros((0, 0, 0), kind) if d_outputs is None else own(d_outputs)
     table = run.chosen is not None
     if table:
-        space = Workspace((parts, len(run.chosen) * run.row), kind)
+        space = Workspace((parts, len(run.chosen) * run.row), kind)  # lent until the end of this function
         d_bases = space.array
     else:  # every step has a row of its own of pre-activations, or all have the biases
         d_bases = np.zeros((1, 0 if isinstance(run.source, Projection) else batch * length * run.row), kind)

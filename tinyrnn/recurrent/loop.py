@@ -38,7 +38,6 @@ from tinyrnn.native.memory import (
     empty,
     prefetch,
     scale,
-    writers,
     zeros,
 )
 from tinyrnn.native.product import PANEL, product, transposed_product
@@ -50,7 +49,6 @@ __all__ = ["backward", "forward"]
 
 LATE = False
 forward_step = late_forward = backward_step = late_backward = jit(lambda: None)
-write_0 = writers[0]
 
 # --- the way forward --------------------------------------------------------------------------------------
 

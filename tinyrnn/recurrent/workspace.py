@@ -1,4 +1,4 @@
-"""Memory for compiled loops: arrays that begin with a cache line, and large ones that are used again.
+"""Memory for compiled loops: arrays that begin with a cache line, and are used again.
 
 A vector that straddles two cache lines costs two reads. Fresh memory costs a page fault for every 4096
 bytes, in every step.
