@@ -171,6 +171,7 @@ def _by_name(compiled: Any, arguments: str) -> Any:
 
 product = _by_name(_product, "aiiaiiiaiiiiiii")
 
+_write = writers[0]
 PANEL = np.intp(8)  # numbers that stand packed together for a product with a transposed matrix
 
 
@@ -205,7 +206,6 @@ def _transposed_product(
             )  # fmt: skip
 
 
-_write = writers[0]
 transposed_product = _by_name(_transposed_product, "aiiaiiaiiaaiiii")
 
 

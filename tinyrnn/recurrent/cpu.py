@@ -357,10 +357,9 @@ def backward(run: Run, d_outputs: Any, d_final: Sequence, with_x: bool = True) -
 def _unpacked(run: Run, d_kernels: Workspace, of_W: int, of_U: int, with_biases: bool) -> list[np.ndarray]:
     """Return the gradients of W and U, of so many rows, and of both biases from those of a joint kernel."""
     width, found = run.U.shape[1], d_kernels.array
-    biases = [width * with_biases, width * (with_biases and run.two_biases)]
-    out = [np.empty((n, width), found.dtype) for n in (of_W, of_U)] + [
-        np.empty(n, found.dtype) for n in biases
-    ]
+    of_b_r = width * (with_biases and run.two_biases)
+    shapes = (of_W, width), (of_U, width), (width * with_biases,), (of_b_r,)
+    out = [np.empty(shape, found.dtype) for shape in shapes]
     parts = 1 if _is_small(d_kernels) else threads.get_num_threads()
     ranges = threads.ranges(of_W + of_U + with_biases, parts)
     run.loops.unpack(
